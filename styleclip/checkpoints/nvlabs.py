@@ -1,0 +1,80 @@
+"""Generators in the parameter names of NVlabs' stylegan2-ada-pytorch (also used for StyleGAN2 by stylegan3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from styleclip.errors import CheckpointError
+from styleclip.networks.generator import Generator, GeneratorConfig
+
+MAPPING_LR_MULTIPLIER = 0.01
+
+
+def _read_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
+    channels = {}
+    for name, tensor in state.items():
+        if match := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name):
+            channels[int(match[1])] = tensor.shape[0]
+    depth = sum(1 for name in state if re.fullmatch(r"mapping\.fc\d+\.weight", name))
+    if not channels or not depth:
+        raise CheckpointError("not a StyleGAN2 generator: no synthesis.b*.conv1.weight or mapping.fc*.weight inside")
+    if any(name.endswith(".skip.weight") for name in state):
+        raise CheckpointError("the generator has residual blocks (architecture 'resnet'); only 'skip' is supported")
+    w_dim, features = state["mapping.fc0.weight"].shape
+    embed = state.get("mapping.embed.weight")
+    return GeneratorConfig(
+        z_dim=features - (0 if embed is None else w_dim),
+        w_dim=w_dim,
+        channels=channels,
+        c_dim=0 if embed is None else embed.shape[1],
+        mapping_layers=depth,
+        mapping_lr_multiplier=MAPPING_LR_MULTIPLIER,
+    )
+
+
+def from_nvlabs_state(state: Mapping[str, Tensor]) -> Generator:
+    """Build our generator from NVlabs' `G_ema` state dict (names → tensors).
+
+    Raises CheckpointError when a parameter is missing or has another shape than the rest implies.
+    """
+    generator = Generator(_read_config(state))
+    ours: dict[str, Tensor] = {"w_avg": _take(state, "mapping.w_avg"), "const": _take(state, "synthesis.b4.const")}
+    for index in range(generator.config.mapping_layers):
+        for part in ("weight", "bias"):
+            ours[f"mapping.layers.{index}.{part}"] = _take(state, f"mapping.fc{index}.{part}")
+    if generator.config.c_dim:
+        for part in ("weight", "bias"):
+            ours[f"mapping.embed.{part}"] = _take(state, f"mapping.embed.{part}")
+    for layer in generator.layout.layers:
+        block = layer.name.split("_")[0]
+        theirs = f"synthesis.b{layer.resolution}.{block}"
+        parts = ["affine.weight", "affine.bias", "weight", "bias"]
+        if layer.kind == "conv":
+            parts += ["noise_strength", "noise_const"]
+        for part in parts:
+            ours[f"synthesis.{layer.name}.{part}"] = _take(state, f"{theirs}.{part}")
+    return load_checked(generator, ours)
+
+
+def _take(state: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in state:
+        raise CheckpointError(f"the checkpoint lacks the parameter '{name}'")
+    return state[name].float()
+
+
+def load_checked(generator: Generator, state: Mapping[str, Tensor]) -> Generator:
+    """Load `state` strictly and return the frozen generator; CheckpointError instead of torch's own error."""
+    expected = generator.state_dict()
+    for name, tensor in expected.items():
+        if name not in state:
+            raise CheckpointError(f"the checkpoint lacks the parameter '{name}'")
+        if state[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"parameter '{name}' has shape {tuple(state[name].shape)}, the other parameters imply "
+                f"{tuple(tensor.shape)}"
+            )
+    generator.load_state_dict(dict(state), strict=True)
+    return generator.eval().requires_grad_(False)

@@ -1,0 +1,63 @@
+"""Generators in the parameter names of rosinality's stylegan2-pytorch, which StyleCLIP itself uses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from styleclip.checkpoints.nvlabs import MAPPING_LR_MULTIPLIER, _take, load_checked
+from styleclip.errors import CheckpointError
+from styleclip.networks.generator import Generator, GeneratorConfig
+
+
+def _read_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
+    depth = sum(1 for name in state if re.fullmatch(r"style\.\d+\.weight", name))
+    convs = sum(1 for name in state if re.fullmatch(r"convs\.\d+\.conv\.weight", name))
+    if not depth or convs % 2:
+        raise CheckpointError("not a StyleGAN2 generator: no style.*.weight, or an odd number of convs.*.conv.weight")
+    channels = {4: _take(state, "conv1.conv.weight").shape[1]}
+    for index in range(1, convs, 2):
+        channels[4 << (index // 2 + 1)] = _take(state, f"convs.{index}.conv.weight").shape[1]
+    w_dim, z_dim = _take(state, "style.1.weight").shape
+    return GeneratorConfig(
+        z_dim=z_dim,
+        w_dim=w_dim,
+        channels=channels,
+        mapping_layers=depth,
+        mapping_lr_multiplier=MAPPING_LR_MULTIPLIER,
+    )
+
+
+def from_rosinality_state(state: Mapping[str, Tensor], latent_avg: Tensor | None = None) -> Generator:
+    """Build our generator from a `g_ema` state dict; `latent_avg` [w_dim] is the truncation centre (zeros if absent).
+
+    Raises CheckpointError when a parameter is missing or has another shape than the rest implies.
+    """
+    generator = Generator(_read_config(state))
+    ours: dict[str, Tensor] = {
+        "w_avg": torch.zeros(generator.w_dim) if latent_avg is None else latent_avg.float().reshape(-1),
+        "const": _take(state, "input.input")[0],
+    }
+    for index in range(generator.config.mapping_layers):
+        for part in ("weight", "bias"):
+            ours[f"mapping.layers.{index}.{part}"] = _take(state, f"style.{index + 1}.{part}")
+    convs = rgbs = 0
+    for layer in generator.layout.layers:
+        name = f"synthesis.{layer.name}"
+        if layer.kind == "torgb":
+            theirs = "to_rgb1" if rgbs == 0 else f"to_rgbs.{rgbs - 1}"
+            rgbs += 1
+            ours[f"{name}.bias"] = _take(state, f"{theirs}.bias").reshape(3)
+        else:
+            theirs = "conv1" if convs == 0 else f"convs.{convs - 1}"
+            ours[f"{name}.bias"] = _take(state, f"{theirs}.activate.bias")
+            ours[f"{name}.noise_strength"] = _take(state, f"{theirs}.noise.weight").reshape(())
+            ours[f"{name}.noise_const"] = _take(state, f"noises.noise_{convs}")[0, 0]
+            convs += 1
+        ours[f"{name}.weight"] = _take(state, f"{theirs}.conv.weight")[0]
+        for part in ("weight", "bias"):
+            ours[f"{name}.affine.{part}"] = _take(state, f"{theirs}.conv.modulation.{part}")
+    return load_checked(generator, ours)
