@@ -1,0 +1,1 @@
+"""The embedded default: a small world of drawn faces whose truth is known."""
