@@ -1,0 +1,1 @@
+"""StyleCLIP in plain torch."""

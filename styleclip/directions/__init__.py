@@ -1,0 +1,26 @@
+"""Global directions in StyleSpace (paper §6)."""
+
+from styleclip.directions.channel import channel_direction_sums, finish_directions, resultant_length
+from styleclip.directions.statistics import style_statistics
+from styleclip.directions.style import (
+    StyleDirection,
+    expand,
+    strongest_channels,
+    style_direction,
+    weighted_style_direction,
+)
+from styleclip.directions.text import embed_prompt, text_direction
+
+__all__ = [
+    "StyleDirection",
+    "channel_direction_sums",
+    "embed_prompt",
+    "expand",
+    "finish_directions",
+    "resultant_length",
+    "strongest_channels",
+    "style_direction",
+    "style_statistics",
+    "text_direction",
+    "weighted_style_direction",
+]
