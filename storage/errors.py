@@ -1,0 +1,22 @@
+"""Errors of the stores, written for the person who reads them at 7 a.m."""
+
+
+class StorageError(Exception):
+    """Base of every error about files and stores; its message is one clear line."""
+
+
+class PlanMismatch(StorageError):
+    """A folder or store belongs to another run than the one that wants to continue it."""
+
+
+class StoreCorrupt(StorageError):
+    """A store exists but cannot be read as what it is."""
+
+
+class ImageError(StorageError):
+    """An image file cannot be used; `error_class` is a short stable name, `reason` a sentence."""
+
+    def __init__(self, error_class: str, reason: str) -> None:
+        super().__init__(f"{error_class}: {reason}")
+        self.error_class = error_class
+        self.reason = reason

@@ -1,0 +1,1 @@
+"""Built-in bundles, as TOML files."""
