@@ -27,7 +27,7 @@ from styleclip.checkpoints import save_native
 from styleclip.clip.tokenizer import CompactTokenizer
 
 EMBED_DIM, CONTEXT = 128, 32
-STEPS, BATCH, RATE = 3200, 128, 2e-3
+STEPS, BATCH, RATE = 1600, 128, 2e-3
 SEED = 404
 HELD_OUT = 1000
 

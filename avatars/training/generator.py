@@ -18,7 +18,7 @@ from avatars.training.structure import CONFIG, apply_masks, build_generator
 from styleclip.checkpoints import save_native
 from styleclip.networks.generator import Generator
 
-PHASES = ((16, 2500, 64), (32, 3500, 48), (64, 6500, 32))
+PHASES = ((16, 2500, 64), (32, 3500, 48), (64, 5000, 32))
 """(resolution, steps, batch) of each phase."""
 RATE = 6e-3
 SEED = 11

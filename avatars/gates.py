@@ -1,0 +1,158 @@
+"""Are the embedded models good enough to prove anything? Four gates, on held-out data.
+
+`python -m avatars.gates` measures them; `--markdown FILE` writes the table of the docs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from avatars.attributes import QUANTITIES, STATEMENTS, holds, truth, visible
+from avatars.captions import prompt
+from avatars.factors import Z_DIM, factors_of, parameters
+from avatars.judges import Judge, load_judge
+from avatars.samples import HELD_OUT_SEED, sample_pictures
+from avatars.training.identity import pair_auc, render_uint8, sample_people
+from avatars.training.judges import r_squared
+from styleclip.bundle import Bundle, load_bundle
+
+COUNT = 1000
+JUDGE_R2, CLIP_RENDERS, CLIP_SAMPLES, ENCODER_KEEPS, IDENTITY_AUC = 0.7, 0.90, 0.85, 0.90, 0.95
+PEOPLE, PICTURES_EACH = 100, 8
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One measured line: what, its value, the least that is wanted."""
+
+    what: str
+    value: float
+    wanted: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value is as wanted."""
+        return self.value >= self.wanted
+
+
+def zero_shot(bundle: Bundle, images: Tensor, quantities: Tensor) -> dict[str, float]:
+    """Zero-shot accuracy per statement, every picture counted: of the prompts of its group, is the true one nearest?
+
+    The mean over the group's classes of the recall (balanced accuracy). A statement without rivals is tried against
+    the neutral prompt, at the threshold of equal similarity shifted by the mean over pictures.
+    """
+    text = F.normalize(bundle.clip.encode_text([prompt(statement.name) for statement in STATEMENTS]), dim=1)
+    image = F.normalize(torch.cat([bundle.clip.encode_image(part) for part in images.split(100)]), dim=1)
+    similarity, true = image @ text.T, holds(quantities)
+    scores: dict[str, float] = {}
+    for column, statement in enumerate(STATEMENTS):
+        rivals = [i for i, other in enumerate(STATEMENTS) if other.group and other.group == statement.group]
+        if len(rivals) > 1:
+            rows = true[:, rivals].any(dim=1)
+            chosen, wanted = similarity[rows][:, rivals].argmax(dim=1), true[rows][:, rivals].float().argmax(dim=1)
+            own = rivals.index(column)
+            right = [(chosen == own)[wanted == own].float().mean(), (chosen != own)[wanted != own].float().mean()]
+        else:
+            clear = true[:, column] | (quantities[:, QUANTITIES.index(statement.quantity)] < 0.4)
+            values, wanted = similarity[clear, column], true[clear, column]
+            threshold = (values[wanted].mean() + values[~wanted].mean()) / 2
+            right = [(values > threshold)[wanted].float().mean(), (values <= threshold)[~wanted].float().mean()]
+        scores[statement.name] = float(torch.stack(right).mean())
+    return scores
+
+
+def kept(before: Tensor, after: Tensor) -> dict[str, float]:
+    """Share of pictures whose judged statements are the same in both, per statement, where one of them is clear."""
+    first, second = holds(before), holds(after)
+    scores = {}
+    for column, statement in enumerate(STATEMENTS):
+        rows = first[:, column]
+        scores[statement.name] = float(second[rows, column].float().mean()) if rows.any() else 1.0
+    return scores
+
+
+@torch.no_grad()
+def generator_samples(bundle: Bundle, count: int) -> tuple[Tensor, Tensor]:
+    """(pictures drawn by the generator [count, 3, 64, 64], the quantities that their latents mean)."""
+    z = torch.randn(count, Z_DIM, generator=torch.Generator().manual_seed(HELD_OUT_SEED + 77))
+    images = torch.cat([bundle.generator(part).clamp(-1, 1) for part in z.split(50)])
+    return images, truth(parameters(factors_of(z)))
+
+
+@torch.no_grad()
+def identity_auc(bundle: Bundle) -> float:
+    """AUC of the identity network on people it never saw, each with all kinds of hair, hats, glasses and smiles."""
+    assert bundle.identity is not None
+    images = render_uint8(sample_people(PEOPLE, PICTURES_EACH, HELD_OUT_SEED)).float() / 127.5 - 1
+    embedding = torch.cat([bundle.identity(part) for part in images.split(100)])
+    return pair_auc(embedding, torch.arange(PEOPLE * PICTURES_EACH) // PICTURES_EACH)
+
+
+@torch.no_grad()
+def measure(bundle: Bundle, scorer: Judge, count: int = COUNT) -> list[Gate]:
+    """All gates on `count` held-out renders and as many generator samples (CPU)."""
+    assert bundle.encoder is not None
+
+    def judged(images: Tensor) -> Tensor:
+        return torch.cat([scorer(part) for part in images.split(100)])
+
+    renders, render_truth = sample_pictures(count, seed=9)
+    samples, sample_truth = generator_samples(bundle, count)
+    gates = [
+        Gate(f"judge R² on generator samples: {name}", value, JUDGE_R2)
+        for name, value in r_squared(judged(samples), sample_truth, visible(sample_truth)).items()
+    ]
+    for where, images, quantities, wanted in (
+        ("renders", renders, render_truth, CLIP_RENDERS),
+        ("generator samples", samples, sample_truth, CLIP_SAMPLES),
+    ):
+        gates += [
+            Gate(f"CLIP zero-shot on {where}: {name}", value, wanted)
+            for name, value in zero_shot(bundle, images, quantities).items()
+        ]
+    drawn = torch.cat(
+        [bundle.generator.synthesize(bundle.generator.styles(bundle.encoder(part))).clamp(-1, 1) for part in renders.split(50)]
+    )
+    gates += [
+        Gate(f"encoder keeps: {name}", value, ENCODER_KEEPS)
+        for name, value in kept(judged(renders), judged(drawn)).items()
+    ]
+    return [*gates, Gate("identity AUC, across hair, hats, glasses and smiles", identity_auc(bundle), IDENTITY_AUC)]
+
+
+def to_markdown(gates: list[Gate]) -> str:
+    """One table per kind of gate: name, value, wanted, passed."""
+    lines = ["| gate | measured | wanted | |", "|---|---|---|---|"]
+    lines += [f"| {g.what} | {g.value:.3f} | ≥ {g.wanted:.2f} | {'yes' if g.passed else '**no**'} |" for g in gates]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and print; exit status 1 when a gate is missed."""
+    parser = argparse.ArgumentParser(prog="python -m avatars.gates", description=__doc__)
+    parser.add_argument("--count", type=int, default=COUNT, help="pictures of each kind")
+    parser.add_argument("--markdown", type=Path, help="write the table to this file")
+    arguments = parser.parse_args()
+    gates = measure(load_bundle("avatars", device="cpu"), load_judge("scorer"), arguments.count)
+    table = to_markdown(gates)
+    print(table)
+    passed = sum(gate.passed for gate in gates)
+    print(f"{passed} of {len(gates)} gates passed")
+    if arguments.markdown:
+        arguments.markdown.write_text(
+            "# Gates of the avatars world\n\nMeasured on held-out data by "
+            f"`python -m avatars.gates --count {arguments.count} --markdown {arguments.markdown.as_posix()}`; {passed} of {len(gates)} "
+            f"passed.\n\n{table}",
+            encoding="utf-8",
+        )
+    raise SystemExit(0 if passed == len(gates) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""evaluate: do the edits of the embedded world do what their words say, and nothing else?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.outcome import gather, one_line_failures
+from flows.parameters import EvaluateParams
+from flows.progress import RunProgress
+from storage.metrics import write_table
+from storage.uris import join
+from tasks.evaluating import EvaluateJob, evaluate_edit
+
+AGAIN = "Run the same command again."
+
+
+@flow(
+    name="evaluate",
+    description="Score edits on held-out avatars with a judge that guided nothing; one row per edit.",
+    # one at a time: an edit keeps the device busy by itself
+    task_runner=ThreadPoolTaskRunner(max_workers=1),
+)
+@one_line_failures
+def evaluate(params: EvaluateParams) -> dict[str, Any]:
+    """One task per (method, edit), then the table; returns {table, output, edits, reached}."""
+    job = EvaluateJob(
+        bundle=params.bundle,
+        device=params.device,
+        directions=params.directions,
+        output=params.output,
+        images=params.images,
+        choose_images=params.choose_images,
+    )
+    pairs = [(edit, method) for method in params.methods for edit in params.edits]
+    with RunProgress("evaluate-progress", "scored", len(pairs), unit="edits") as progress:
+        futures = [evaluate_edit.submit(job, edit, method) for edit, method in pairs]
+        rows = gather(futures, progress, AGAIN)
+    write_table(join(params.output, "evaluation.parquet"), pd.DataFrame(rows))
+    create_table_artifact(rows, key="evaluation", description=f"{params.images} held-out avatars")
+    return {
+        "table": rows,
+        "output": params.output,
+        "edits": len(rows),
+        "reached": sum(row["reached"] for row in rows),
+    }
