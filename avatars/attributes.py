@@ -89,9 +89,7 @@ def _present(
     """The pair "with X" / "with no X" of a presence attribute."""
     bare = phrases[0].removeprefix("a ").removeprefix("an ")
     return (
-        Statement(
-            quantity.replace("_", " "), quantity, phrases, 0.6, False, quantity, 1.0, adjective, worn
-        ),
+        Statement(quantity.replace("_", " "), quantity, phrases, 0.6, False, quantity, 1.0, adjective, worn),
         Statement(f"no {quantity.replace('_', ' ')}", quantity, (f"no {bare}",), 0.4, True, quantity, 0.3),
     )
 
@@ -119,11 +117,15 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement("dark skin", "skin", ("dark skin",), 0.7, group="skin", common=0.7),
     Statement("light skin", "skin", ("light skin", "pale skin"), 0.3, True, "skin", 0.7),
     *(
-        Statement(f"{colour} hair", f"hair_{colour}", (f"{colour} hair",), 0.65, group="hair colour", common=1.2)
+        Statement(
+            f"{colour} hair", f"hair_{colour}", (f"{colour} hair",), 0.65, group="hair colour", common=1.2
+        )
         for colour in HAIR_COLOURS
     ),
     *(
-        Statement(f"{name} background", f"background_{key}", (f"a {name} background",), 0.65, group="background")
+        Statement(
+            f"{name} background", f"background_{key}", (f"a {name} background",), 0.65, group="background"
+        )
         for key, name in zip(BACKGROUNDS, ("white", "blue", "green", "pink"), strict=True)
     ),
 )

@@ -114,7 +114,13 @@ class Evaluation:
     """All edits of one bundle under one judge pair; the text directions are computed once."""
 
     def __init__(
-        self, bundle: Bundle, directions: Tensor, std: Tensor, magnitude: Tensor, chooser: Judge, scorer: Judge
+        self,
+        bundle: Bundle,
+        directions: Tensor,
+        std: Tensor,
+        magnitude: Tensor,
+        chooser: Judge,
+        scorer: Judge,
     ) -> None:
         self.bundle, self.directions, self.std, self.magnitude = bundle, directions, std, magnitude
         self.chooser, self.scorer = chooser, scorer
@@ -130,7 +136,9 @@ class Evaluation:
     def draw(self, styles: Tensor, direction: StyleDirection, alpha: float, batch: int = 50) -> Tensor:
         """G(s + αΔs), clamped to [−1, 1]."""
         shift = alpha * expand(self.bundle.generator.layout, direction.delta)
-        return torch.cat([self.bundle.generator.synthesize(part + shift) for part in styles.split(batch)]).clamp(-1, 1)
+        return torch.cat(
+            [self.bundle.generator.synthesize(part + shift) for part in styles.split(batch)]
+        ).clamp(-1, 1)
 
     def _measure(self, edit: str, before: Tensor, after: Tensor) -> tuple[float, Tensor, Tensor]:
         """(success, mean |change| [K], share clearly flipped [K]); related and hidden quantities count as 0."""
@@ -172,7 +180,9 @@ class Evaluation:
         success, mean, flipped = self._measure(edit, pictures.quantities[rows], after)
         clip, identity = self.bundle.clip, self.bundle.identity
         text = clip.encode_text([prompt(edit)])
-        gain = clip_similarity(clip.encode_image(image), text) - clip_similarity(clip.encode_image(source), text)
+        gain = clip_similarity(clip.encode_image(image), text) - clip_similarity(
+            clip.encode_image(source), text
+        )
         worst = int(mean.argmax())
         return Score(
             edit=edit,
@@ -206,7 +216,11 @@ def success_by_hair(
     starts = pictures.quantities[:, list(HAIR_COLUMNS)].argmax(dim=1)
     result = {}
     for index, name in enumerate(names):
-        rows = (starts == index) & ~STATEMENT[edit].holds(pictures.quantities) & (pictures.quantities[:, COLUMN["bald"]] < 0.5)
+        rows = (
+            (starts == index)
+            & ~STATEMENT[edit].holds(pictures.quantities)
+            & (pictures.quantities[:, COLUMN["bald"]] < 0.5)
+        )
         if not rows.any():
             result[name] = float("nan")
             continue

@@ -117,5 +117,7 @@ def parameters(u: Tensor) -> Parameters:
     hair = u[:, [INDEX[f"hair_{colour}"] for colour in HAIR_COLOURS]]
     background = u[:, [INDEX[f"background_{colour}"] for colour in BACKGROUNDS]]
     return Parameters(
-        value, torch.softmax(COLOUR_SHARPNESS * hair, dim=1), torch.softmax(COLOUR_SHARPNESS * background, dim=1)
+        value,
+        torch.softmax(COLOUR_SHARPNESS * hair, dim=1),
+        torch.softmax(COLOUR_SHARPNESS * background, dim=1),
     )

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from avatars.attributes import QUANTITIES, STATEMENTS, holds, truth, visible
-from avatars.captions import prompt
+from avatars.attributes import STATEMENTS, holds, truth, visible
 from avatars.factors import Z_DIM, factors_of, parameters
 from avatars.judges import Judge, load_judge
 from avatars.samples import HELD_OUT_SEED, sample_pictures
 from avatars.training.identity import pair_auc, render_uint8, sample_people
 from avatars.training.judges import r_squared
+from avatars.zero_shot import zero_shot
 from styleclip.bundle import Bundle, load_bundle
 
 COUNT = 1000
@@ -39,32 +38,6 @@ class Gate:
     def passed(self) -> bool:
         """Whether the value is as wanted."""
         return self.value >= self.wanted
-
-
-def zero_shot(bundle: Bundle, images: Tensor, quantities: Tensor) -> dict[str, float]:
-    """Zero-shot accuracy per statement, every picture counted: of the prompts of its group, is the true one nearest?
-
-    The mean over the group's classes of the recall (balanced accuracy). A statement without rivals is tried against
-    the neutral prompt, at the threshold of equal similarity shifted by the mean over pictures.
-    """
-    text = F.normalize(bundle.clip.encode_text([prompt(statement.name) for statement in STATEMENTS]), dim=1)
-    image = F.normalize(torch.cat([bundle.clip.encode_image(part) for part in images.split(100)]), dim=1)
-    similarity, true = image @ text.T, holds(quantities)
-    scores: dict[str, float] = {}
-    for column, statement in enumerate(STATEMENTS):
-        rivals = [i for i, other in enumerate(STATEMENTS) if other.group and other.group == statement.group]
-        if len(rivals) > 1:
-            rows = true[:, rivals].any(dim=1)
-            chosen, wanted = similarity[rows][:, rivals].argmax(dim=1), true[rows][:, rivals].float().argmax(dim=1)
-            own = rivals.index(column)
-            right = [(chosen == own)[wanted == own].float().mean(), (chosen != own)[wanted != own].float().mean()]
-        else:
-            clear = true[:, column] | (quantities[:, QUANTITIES.index(statement.quantity)] < 0.4)
-            values, wanted = similarity[clear, column], true[clear, column]
-            threshold = (values[wanted].mean() + values[~wanted].mean()) / 2
-            right = [(values > threshold)[wanted].float().mean(), (values <= threshold)[~wanted].float().mean()]
-        scores[statement.name] = float(torch.stack(right).mean())
-    return scores
 
 
 def kept(before: Tensor, after: Tensor) -> dict[str, float]:
@@ -114,22 +87,32 @@ def measure(bundle: Bundle, scorer: Judge, count: int = COUNT) -> list[Gate]:
     ):
         gates += [
             Gate(f"CLIP zero-shot on {where}: {name}", value, wanted)
-            for name, value in zero_shot(bundle, images, quantities).items()
+            for name, value in zero_shot(
+                bundle.clip.encode_image, bundle.clip.encode_text, images, quantities
+            ).items()
         ]
     drawn = torch.cat(
-        [bundle.generator.synthesize(bundle.generator.styles(bundle.encoder(part))).clamp(-1, 1) for part in renders.split(50)]
+        [
+            bundle.generator.synthesize(bundle.generator.styles(bundle.encoder(part))).clamp(-1, 1)
+            for part in renders.split(50)
+        ]
     )
     gates += [
         Gate(f"encoder keeps: {name}", value, ENCODER_KEEPS)
         for name, value in kept(judged(renders), judged(drawn)).items()
     ]
-    return [*gates, Gate("identity AUC, across hair, hats, glasses and smiles", identity_auc(bundle), IDENTITY_AUC)]
+    return [
+        *gates,
+        Gate("identity AUC, across hair, hats, glasses and smiles", identity_auc(bundle), IDENTITY_AUC),
+    ]
 
 
 def to_markdown(gates: list[Gate]) -> str:
     """One table per kind of gate: name, value, wanted, passed."""
     lines = ["| gate | measured | wanted | |", "|---|---|---|---|"]
-    lines += [f"| {g.what} | {g.value:.3f} | ≥ {g.wanted:.2f} | {'yes' if g.passed else '**no**'} |" for g in gates]
+    lines += [
+        f"| {g.what} | {g.value:.3f} | ≥ {g.wanted:.2f} | {'yes' if g.passed else '**no**'} |" for g in gates
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,14 @@ from torch.nn import functional as F
 
 from avatars.factors import Parameters, parameters
 
-HAIR = ((0.10, 0.09, 0.11), (0.42, 0.25, 0.13), (0.96, 0.80, 0.36), (0.83, 0.22, 0.08), (0.74, 0.75, 0.78), (0.16, 0.36, 0.86))
+HAIR = (
+    (0.10, 0.09, 0.11),
+    (0.42, 0.25, 0.13),
+    (0.96, 0.80, 0.36),
+    (0.83, 0.22, 0.08),
+    (0.74, 0.75, 0.78),
+    (0.16, 0.36, 0.86),
+)
 BACKGROUND = ((0.97, 0.93, 0.84), (0.62, 0.82, 0.95), (0.58, 0.82, 0.58), (0.96, 0.70, 0.78))
 SKIN_LIGHT, SKIN_DARK = (1.0, 0.84, 0.72), (0.48, 0.30, 0.20)
 EYE_BROWN, EYE_BLUE = (0.34, 0.18, 0.08), (0.10, 0.50, 0.95)
@@ -36,18 +43,26 @@ class _Canvas:
         """Lay `colour` [N or 1, 3] over the image where `coverage` [N, H, W] says."""
         self.rgb += coverage.unsqueeze(1) * (colour[:, :, None, None] - self.rgb)
 
-    def ellipse(self, cx: Tensor | float, cy: Tensor | float, rx: Tensor | float, ry: Tensor | float) -> Tensor:
+    def ellipse(
+        self, cx: Tensor | float, cy: Tensor | float, rx: Tensor | float, ry: Tensor | float
+    ) -> Tensor:
         """Approximate signed distance to an axis-aligned ellipse."""
         dx, dy = (self.x - cx) / rx, (self.y - cy) / ry
         radius = (dx.square() + dy.square()).sqrt()
         gradient = ((dx / rx).square() + (dy / ry).square()).sqrt() + 1e-6
         return radius * (radius - 1) / gradient
 
-    def box(self, cx: Tensor | float, cy: Tensor | float, rx: Tensor | float, ry: Tensor | float, corner: float) -> Tensor:
+    def box(
+        self, cx: Tensor | float, cy: Tensor | float, rx: Tensor | float, ry: Tensor | float, corner: float
+    ) -> Tensor:
         """Signed distance to a box with rounded corners."""
         dx = (self.x - cx).abs() - rx + corner
         dy = (self.y - cy).abs() - ry + corner
-        return (dx.clamp(min=0).square() + dy.clamp(min=0).square()).sqrt() + torch.maximum(dx, dy).clamp(max=0) - corner
+        return (
+            (dx.clamp(min=0).square() + dy.clamp(min=0).square()).sqrt()
+            + torch.maximum(dx, dy).clamp(max=0)
+            - corner
+        )
 
 
 def _colour(rgb: tuple[float, float, float], like: Tensor) -> Tensor:
@@ -69,7 +84,9 @@ def draw(p: Parameters, size: int = 64, supersample: int = 2) -> Tensor:
     canvas = _Canvas(len(hair), size * supersample, hair.device)
     head_x, head_y, chin = 0.40 + 0.16 * v["face_width"], 0.60, 0.08
 
-    canvas.paint(torch.ones_like(canvas.rgb[:, 0]), p.background @ torch.tensor(BACKGROUND, device=hair.device))
+    canvas.paint(
+        torch.ones_like(canvas.rgb[:, 0]), p.background @ torch.tensor(BACKGROUND, device=hair.device)
+    )
     _hair_behind(canvas, v, hair, head_x)
     _body(canvas, skin, head_x, hair)
     canvas.paint(canvas.cover(canvas.ellipse(0.0, chin, head_x, head_y)), skin)
@@ -107,7 +124,9 @@ def _cheeks(canvas: _Canvas, v: dict[str, Tensor], hair: Tensor) -> None:
         canvas.paint(shape * v["rosy_cheeks"] * 0.85, _colour((0.96, 0.32, 0.45), hair))
 
 
-def _beard(canvas: _Canvas, v: dict[str, Tensor], hair: Tensor, head_x: Tensor, head_y: float, chin: float) -> None:
+def _beard(
+    canvas: _Canvas, v: dict[str, Tensor], hair: Tensor, head_x: Tensor, head_y: float, chin: float
+) -> None:
     outer = canvas.ellipse(0.0, chin + 0.03, head_x + 0.02, head_y + 0.04)
     upper_edge = 0.34 - canvas.y - 0.5 * (canvas.x.square() - 0.05)
     around_mouth = 0.155 - (canvas.x / 1.9).square().add((canvas.y - 0.43).square()).sqrt()
@@ -128,7 +147,9 @@ def _mouth(canvas: _Canvas, v: dict[str, Tensor], hair: Tensor) -> None:
     inside = torch.maximum((canvas.y - centre).abs() - gap, canvas.x.abs() - half_width)
     lips = inside - 0.034 - 0.016 * v["lipstick"]
     lipstick = v["lipstick"][:, :, 0]
-    canvas.paint(canvas.cover(lips), _colour(LIPS, hair) * (1 - lipstick) + _colour(LIPSTICK, hair) * lipstick)
+    canvas.paint(
+        canvas.cover(lips), _colour(LIPS, hair) * (1 - lipstick) + _colour(LIPSTICK, hair) * lipstick
+    )
     canvas.paint(canvas.cover(inside) * v["mouth_open"], _colour(MOUTH, hair))
     teeth = torch.maximum(inside, canvas.y - centre + 0.25 * gap)
     canvas.paint(canvas.cover(teeth + 0.012) * v["mouth_open"], _colour(TEETH, hair))
@@ -142,7 +163,9 @@ def _eyes(canvas: _Canvas, v: dict[str, Tensor], hair: Tensor) -> None:
         cx = side * (0.185 + 0.055 * v["eye_spacing"])
         canvas.paint(canvas.cover(canvas.ellipse(cx, 0.0, 0.125 * size, 0.105 * size)), _colour(TEETH, hair))
         canvas.paint(canvas.cover(canvas.ellipse(cx, 0.0, 0.085 * size, 0.085 * size)), iris)
-        canvas.paint(canvas.cover(canvas.ellipse(cx, 0.0, 0.035 * size, 0.035 * size)), _colour((0.02,) * 3, hair))
+        canvas.paint(
+            canvas.cover(canvas.ellipse(cx, 0.0, 0.035 * size, 0.035 * size)), _colour((0.02,) * 3, hair)
+        )
 
 
 def _hair_front(
@@ -192,4 +215,6 @@ def _hat(canvas: _Canvas, v: dict[str, Tensor], hair: Tensor, head_x: Tensor) ->
     dome = torch.maximum(canvas.ellipse(0.0, -0.36, head_x + 0.11, 0.46), canvas.y + 0.34)
     canvas.paint(canvas.cover(canvas.ellipse(0.0, -0.84, 0.13, 0.12)) * v["hat"], _colour(HAT_BAND, hair))
     canvas.paint(canvas.cover(dome) * v["hat"], _colour(HAT, hair))
-    canvas.paint(canvas.cover(canvas.box(0.0, -0.36, head_x + 0.14, 0.085, 0.06)) * v["hat"], _colour(HAT_BAND, hair))
+    canvas.paint(
+        canvas.cover(canvas.box(0.0, -0.36, head_x + 0.14, 0.085, 0.06)) * v["hat"], _colour(HAT_BAND, hair)
+    )

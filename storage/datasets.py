@@ -41,7 +41,10 @@ def _ids(relative: list[str]) -> list[str]:
     wanted = [_safe(str(PurePosixPath(name).with_suffix(""))) for name in relative]
     # Lower case, because some file systems cannot tell "A" from "a".
     times = Counter(name.lower() for name in wanted)
-    changed = [_safe(str(PurePosixPath(name).with_suffix(""))) != str(PurePosixPath(name).with_suffix("")) for name in relative]
+    changed = [
+        _safe(str(PurePosixPath(name).with_suffix(""))) != str(PurePosixPath(name).with_suffix(""))
+        for name in relative
+    ]
     return [
         f"{name}-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
         if times[name.lower()] > 1 or odd

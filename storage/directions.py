@@ -116,7 +116,9 @@ class DirectionStore:
         Raises StorageError when there is none, PlanMismatch (naming what differs) when it is another one.
         """
         if not uris.exists(uri):
-            raise StorageError(f"no directions store at {uri}: make one with `styleclip precompute --output {uri}`")
+            raise StorageError(
+                f"no directions store at {uri}: make one with `styleclip precompute --output {uri}`"
+            )
         try:
             group = zarr.open_group(uris.zarr_store(uri), mode="r+" if not uris.is_remote(uri) else "a")
         except (OSError, KeyError, ValueError, zarr.errors.BaseZarrError) as error:
@@ -155,7 +157,9 @@ class DirectionStore:
     def finalize(self) -> None:
         """Write `directions`: unit rows of `sum`. Raises StorageError when blocks are missing."""
         if missing := self.missing_blocks():
-            raise StorageError(f"{self.uri}: {len(missing)} blocks are not done; run precompute again to finish them")
+            raise StorageError(
+                f"{self.uri}: {len(missing)} blocks are not done; run precompute again to finish them"
+            )
         total = self._read("sum")
         length = np.linalg.norm(total, axis=1, keepdims=True)
         self._array("directions")[:] = total / np.maximum(length, 1e-12)

@@ -56,7 +56,9 @@ def _read(uri: str) -> bytes:
 def _to_square(image: Image.Image, size: int) -> np.ndarray:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise ImageError("TooLarge", f"{width}×{height} pixels; the limit is {MAX_PIXELS // 1_000_000} million")
+        raise ImageError(
+            "TooLarge", f"{width}×{height} pixels; the limit is {MAX_PIXELS // 1_000_000} million"
+        )
     if getattr(image, "is_animated", False):
         image.seek(0)
     image.load()

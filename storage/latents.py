@@ -40,7 +40,13 @@ class LatentStore:
 
     @classmethod
     def create(
-        cls, uri: str, ids: Sequence[str], num_ws: int, w_dim: int, attrs: Mapping[str, Any], shard_size: int = 32
+        cls,
+        uri: str,
+        ids: Sequence[str],
+        num_ws: int,
+        w_dim: int,
+        attrs: Mapping[str, Any],
+        shard_size: int = 32,
     ) -> LatentStore:
         """Make an empty store for the given image ids; `attrs` say where the codes come from."""
         group = zarr.open_group(uris.zarr_store(uri), mode="w", zarr_format=3)
@@ -112,7 +118,9 @@ class LatentStore:
         rows = np.asarray([self._row[image_id] for image_id in which], dtype=np.int64)
         failed = rows[self._read("ok", slice(None))[rows] == 0]
         if len(failed):
-            raise StorageError(f"{self.uri}: image '{self.ids[failed[0]]}' was not inverted, so it has no code")
+            raise StorageError(
+                f"{self.uri}: image '{self.ids[failed[0]]}' was not inverted, so it has no code"
+            )
         return self._read("w", slice(None))[rows]
 
     @property

@@ -53,7 +53,8 @@ VALUES = [
     ("schema_version", pa.int64()),
 ]
 SCHEMA = pa.schema(
-    [pa.field(name, kind, nullable=False) for name, kind in KEYS] + [pa.field(name, kind) for name, kind in VALUES]
+    [pa.field(name, kind, nullable=False) for name, kind in KEYS]
+    + [pa.field(name, kind) for name, kind in VALUES]
 )
 _SHARD = re.compile(r"flow=([^/]+)/run=r-([^/]+)/shard-(\d+)\.parquet$")
 
@@ -104,7 +105,9 @@ def read_metrics(run_dir: str) -> pd.DataFrame:
         try:
             table = pq.read_table(io.BytesIO(fs.cat_file(path)))
         except (pa.ArrowException, OSError) as error:
-            raise StoreCorrupt(f"{path} cannot be read ({error}); delete it and run again to redo the shard") from error
+            raise StoreCorrupt(
+                f"{path} cannot be read ({error}); delete it and run again to redo the shard"
+            ) from error
         columns = [
             table[field.name].cast(field.type)
             if field.name in table.column_names

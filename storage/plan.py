@@ -64,7 +64,9 @@ def load_plan(run_dir: str) -> RunPlan | None:
     try:
         return RunPlan.from_json(uris.read_bytes(_path(run_dir)).decode("utf-8"))
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreCorrupt(f"{_path(run_dir)} cannot be read as a plan ({error}); use another output folder") from error
+        raise StoreCorrupt(
+            f"{_path(run_dir)} cannot be read as a plan ({error}); use another output folder"
+        ) from error
 
 
 def keep_plan(run_dir: str, plan: RunPlan) -> bool:
@@ -78,7 +80,9 @@ def keep_plan(run_dir: str, plan: RunPlan) -> bool:
         return False
     differences = compare(json.loads(earlier.to_json()), json.loads(plan.to_json()))
     if differences:
-        shown = "; ".join(differences[:3]) + (f"; and {len(differences) - 3} more" if len(differences) > 3 else "")
+        shown = "; ".join(differences[:3]) + (
+            f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
+        )
         raise PlanMismatch(
             f"{run_dir} belongs to another run ({shown}): choose another output folder, or repeat the earlier call to continue it"
         )

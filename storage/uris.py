@@ -29,7 +29,9 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     try:
         return url_to_fs(uri)
     except (ImportError, ValueError) as error:
-        raise StorageError(f"{uri}: no driver for this kind of path ({error}); for s3:// install the extra 's3'") from error
+        raise StorageError(
+            f"{uri}: no driver for this kind of path ({error}); for s3:// install the extra 's3'"
+        ) from error
 
 
 def exists(uri: str) -> bool:

@@ -155,7 +155,9 @@ def read_bundle(name: str | Path) -> BundleSpec:
         "directions",
     }
     if unknown := sorted(set(values) - known):
-        raise BundleError(f"bundle {path}: unknown field '{unknown[0]}'; known are {', '.join(sorted(known))}")
+        raise BundleError(
+            f"bundle {path}: unknown field '{unknown[0]}'; known are {', '.join(sorted(known))}"
+        )
     for needed in ("generator", "clip"):
         if not isinstance(values.get(needed), dict):
             raise BundleError(f"bundle {path} lacks the section [{needed}]")
@@ -184,7 +186,9 @@ def read_bundle(name: str | Path) -> BundleSpec:
     if templates == IMAGENET:
         templates = [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
     if not isinstance(templates, list) or not templates or any("{}" not in str(text) for text in templates):
-        raise BundleError(f"bundle {path}: templates must be a list of texts with {{}} inside, or \"{IMAGENET}\"")
+        raise BundleError(
+            f'bundle {path}: templates must be a list of texts with {{}} inside, or "{IMAGENET}"'
+        )
     generator, guide = optional("generator"), clip("clip")
     assert generator is not None and guide is not None
     return BundleSpec(
@@ -225,7 +229,9 @@ def pick_device(device: str) -> torch.device:
     except RuntimeError as error:
         raise BundleError(f"'{device}' is not a device: use auto, cpu, cuda or cuda:N") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise BundleError(f"device '{device}' is not there: this machine has {torch.cuda.device_count()} GPUs")
+        raise BundleError(
+            f"device '{device}' is not there: this machine has {torch.cuda.device_count()} GPUs"
+        )
     return chosen
 
 
@@ -238,7 +244,9 @@ def load_bundle(name_or_path: str | Path, device: str = "auto") -> Bundle:
     spec, place = read_bundle(name_or_path), pick_device(device)
     for role, file in spec.files.items():
         if not file.is_file():
-            raise BundleError(f"bundle '{spec.name}' needs {file} ({role}), which does not exist: put it there or change {spec.path}")
+            raise BundleError(
+                f"bundle '{spec.name}' needs {file} ({role}), which does not exist: put it there or change {spec.path}"
+            )
     fingerprint = {role: file_sha256(file) for role, file in spec.files.items()}
     for role, settings in (("clip", spec.clip), ("judge_clip", spec.judge_clip)):
         if settings and role not in fingerprint:
@@ -265,7 +273,9 @@ def load_bundle(name_or_path: str | Path, device: str = "auto") -> Bundle:
 def _load_network(path: Path, kind: str, build: Any) -> Any:
     found, config, state = load_native(path)
     if found != kind:
-        raise CheckpointError(f"{path}: holds a network of kind '{found}', the bundle wants one of kind '{kind}'")
+        raise CheckpointError(
+            f"{path}: holds a network of kind '{found}', the bundle wants one of kind '{kind}'"
+        )
     try:
         network = build(config)
         network.load_state_dict(state)
@@ -279,7 +289,9 @@ def _load_encoder(path: Path, generator: Generator) -> Encoder:
     encoder: Encoder = _load_network(path, "encoder", build_encoder)
     wanted, given = (generator.num_ws, generator.w_dim), (encoder.config.num_ws, encoder.config.w_dim)
     if wanted != given:
-        raise BundleError(f"{path}: the encoder makes codes {given}, the generator reads {wanted}: they do not belong together")
+        raise BundleError(
+            f"{path}: the encoder makes codes {given}, the generator reads {wanted}: they do not belong together"
+        )
     return encoder
 
 

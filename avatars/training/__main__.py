@@ -17,7 +17,9 @@ COUNT = 60_000
 def main() -> None:
     """Parse the command line and run one recipe."""
     parser = argparse.ArgumentParser(prog="python -m avatars.training", description=__doc__)
-    parser.add_argument("recipe", choices=["bank", "generator", "clip", "encoder", "identity", "chooser", "scorer"])
+    parser.add_argument(
+        "recipe", choices=["bank", "generator", "clip", "encoder", "identity", "chooser", "scorer"]
+    )
     parser.add_argument("--cache", type=Path, default=Path(".cache/avatars"), help="bank and resumable state")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where finished weights are written")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")

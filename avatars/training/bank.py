@@ -33,7 +33,9 @@ def _part_path(folder: Path, part: int) -> Path:
 def _render_part(folder: Path, part: int, size: int) -> None:
     generator = torch.Generator().manual_seed(1_000_003 + part)
     z = sample_latents(PART, generator)
-    images = [((render(u, size) + 1) * 127.5).round().to(torch.uint8).numpy() for u in factors_of(z).split(50)]
+    images = [
+        ((render(u, size) + 1) * 127.5).round().to(torch.uint8).numpy() for u in factors_of(z).split(50)
+    ]
     temporary = folder / f".bank-{part:04d}.npz"
     with temporary.open("wb") as file:
         np.savez(file, z=z.numpy(), images=np.concatenate(images))

@@ -9,6 +9,7 @@ falls to 0 in the first half and its head is thrown away.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avatars.attributes import QUANTITIES, STATEMENTS, holds, truth, visible
-from avatars.captions import every_word, prompt, write_caption
+from avatars.captions import every_word, write_caption
 from avatars.factors import factors_of, parameters
 from avatars.training.bank import Bank
 from avatars.training.judges import seen_loss, soften
 from avatars.training.loop import Run, cosine, data_index
+from avatars.zero_shot import zero_shot
 from styleclip.checkpoints import save_native
 from styleclip.clip.tokenizer import CompactTokenizer
 
@@ -86,29 +88,6 @@ def write_batch(true: Tensor, seed: int) -> tuple[list[str], Tensor]:
     return captions, ((1 - true.float()) @ said.T == 0).float()
 
 
-@torch.no_grad()
-def zero_shot(model: CLIP, tokenizer: CompactTokenizer, images: Tensor, quantities: Tensor) -> dict[str, float]:
-    """Balanced zero-shot accuracy per statement: the right prompt of its group against the others.
-
-    A statement without a group is compared with the neutral prompt's opposite, "a face with hair" style prompts being
-    absent from the grammar: it is scored by the best threshold-free measure, the AUC.
-    """
-    text = F.normalize(model.encode_text(tokenizer([prompt(s.name) for s in STATEMENTS]).to(images.device)), dim=1)
-    image = F.normalize(torch.cat([model.encode_image(part) for part in images.split(100)]), dim=1)
-    similarity, true = image @ text.T, holds(quantities).to(images.device)
-    scores = {}
-    for column, statement in enumerate(STATEMENTS):
-        rivals = [i for i, s in enumerate(STATEMENTS) if s.group and s.group == statement.group]
-        if len(rivals) < 2:
-            positive, negative = similarity[true[:, column], column], similarity[~true[:, column], column]
-            scores[statement.name] = float((positive[:, None] > negative[None]).float().mean())
-            continue
-        rows = true[:, column]
-        chosen = similarity[rows][:, rivals].argmax(dim=1)
-        scores[statement.name] = float((chosen == rivals.index(column)).float().mean())
-    return scores
-
-
 def train(folder: Path, output: Path, bank: Bank, device: torch.device, speed: float = 1.0) -> None:
     """Train and write the avatars CLIP; prints its weakest zero-shot scores on pictures that it never saw."""
     torch.manual_seed(SEED)
@@ -139,9 +118,14 @@ def train(folder: Path, output: Path, bank: Bank, device: torch.device, speed: f
 
     held_out = torch.arange(train_rows, len(bank))
     images = bank.batch(held_out, device)[1]
+
+    def encode(prompts: Sequence[str]) -> Tensor:
+        return run.average.module.clip.encode_text(tokenizer(prompts).to(device))
+
     for step in run.minimise(loss, lambda step: cosine(step, run.steps)):
         if step % 500 == 0 or step == run.steps:
-            scores = zero_shot(run.average.module.clip, tokenizer, images, quantities[held_out])
+            average = run.average.module.clip
+            scores = zero_shot(average.encode_image, encode, images, quantities[held_out])
             worst = sorted(scores.items(), key=lambda item: item[1])[:8]
             print("zero-shot lowest:", ", ".join(f"{name} {value:.2f}" for name, value in worst), flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,9 @@ PICTURE_FROM, PICTURE_BATCH = 0.6, 16
 SEED = 505
 
 
-def train(folder: Path, output: Path, generator_path: Path, bank: Bank, device: torch.device, speed: float = 1.0) -> None:
+def train(
+    folder: Path, output: Path, generator_path: Path, bank: Bank, device: torch.device, speed: float = 1.0
+) -> None:
     """Train and write the encoder; prints the picture error on rows that it never saw."""
     torch.manual_seed(SEED)
     generator = load_generator(generator_path).to(device)

@@ -91,7 +91,9 @@ def train(folder: Path, output: Path, device: torch.device, speed: float = 1.0) 
     for step in run.minimise(loss, lambda step: cosine(step, run.steps)):
         if step % 500 == 0 or step == run.steps:
             with torch.no_grad():
-                embedding = torch.cat([run.average.module.network(part) for part in held_out.split(100)]).cpu()
+                embedding = torch.cat(
+                    [run.average.module.network(part) for part in held_out.split(100)]
+                ).cpu()
             print(f"held-out AUC {pair_auc(embedding, torch.arange(800) // 8):.4f}", flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     save_native(output, "identity", CONFIG.to_dict(), run.average.module.network.state_dict())

@@ -43,7 +43,9 @@ def r_squared(predicted: Tensor, target: Tensor, seen: Tensor) -> dict[str, floa
     return result
 
 
-def train(role: Role, folder: Path, output: Path, bank: Bank, device: torch.device, speed: float = 1.0) -> None:
+def train(
+    role: Role, folder: Path, output: Path, bank: Bank, device: torch.device, speed: float = 1.0
+) -> None:
     """Train one judge and write it; prints R² on pictures of the bank that it never saw."""
     torch.manual_seed(SEEDS[role])
     judge = Judge("plain" if role == "chooser" else "separable").to(device)
@@ -66,9 +68,13 @@ def train(role: Role, folder: Path, output: Path, bank: Bank, device: torch.devi
         if step % 800 == 0 or step == run.steps:
             rows = torch.arange(len(bank) - 1000, len(bank))
             with torch.no_grad():
-                given = torch.cat([run.average.module(bank.batch(part, device)[1]) for part in rows.split(100)])
+                given = torch.cat(
+                    [run.average.module(bank.batch(part, device)[1]) for part in rows.split(100)]
+                )
             scores = r_squared(given, quantities[rows], seen[rows])
             worst = sorted(scores.items(), key=lambda item: item[1])[:5]
-            print("held-out R² lowest:", ", ".join(f"{name} {value:.2f}" for name, value in worst), flush=True)
+            print(
+                "held-out R² lowest:", ", ".join(f"{name} {value:.2f}" for name, value in worst), flush=True
+            )
     output.parent.mkdir(parents=True, exist_ok=True)
     save_native(output, "judge", judge.config(), run.average.module.state_dict())

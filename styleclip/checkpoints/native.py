@@ -34,7 +34,12 @@ def save_native(
         name: (t.detach().cpu().to(dtype) if t.is_floating_point() else t.detach().cpu()).contiguous()
         for name, t in state.items()
     }
-    metadata = {"format": FORMAT, "version": VERSION, "kind": kind, "config": json.dumps(config, sort_keys=True)}
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": kind,
+        "config": json.dumps(config, sort_keys=True),
+    }
     save_file(tensors, str(path), metadata)
 
 

@@ -20,9 +20,13 @@ def _read_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
             channels[int(match[1])] = tensor.shape[0]
     depth = sum(1 for name in state if re.fullmatch(r"mapping\.fc\d+\.weight", name))
     if not channels or not depth:
-        raise CheckpointError("not a StyleGAN2 generator: no synthesis.b*.conv1.weight or mapping.fc*.weight inside")
+        raise CheckpointError(
+            "not a StyleGAN2 generator: no synthesis.b*.conv1.weight or mapping.fc*.weight inside"
+        )
     if any(name.endswith(".skip.weight") for name in state):
-        raise CheckpointError("the generator has residual blocks (architecture 'resnet'); only 'skip' is supported")
+        raise CheckpointError(
+            "the generator has residual blocks (architecture 'resnet'); only 'skip' is supported"
+        )
     w_dim, features = state["mapping.fc0.weight"].shape
     embed = state.get("mapping.embed.weight")
     return GeneratorConfig(
@@ -41,7 +45,10 @@ def from_nvlabs_state(state: Mapping[str, Tensor]) -> Generator:
     Raises CheckpointError when a parameter is missing or has another shape than the rest implies.
     """
     generator = Generator(_read_config(state))
-    ours: dict[str, Tensor] = {"w_avg": _take(state, "mapping.w_avg"), "const": _take(state, "synthesis.b4.const")}
+    ours: dict[str, Tensor] = {
+        "w_avg": _take(state, "mapping.w_avg"),
+        "const": _take(state, "synthesis.b4.const"),
+    }
     for index in range(generator.config.mapping_layers):
         for part in ("weight", "bias"):
             ours[f"mapping.layers.{index}.{part}"] = _take(state, f"mapping.fc{index}.{part}")

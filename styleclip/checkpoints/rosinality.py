@@ -17,7 +17,9 @@ def _read_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
     depth = sum(1 for name in state if re.fullmatch(r"style\.\d+\.weight", name))
     convs = sum(1 for name in state if re.fullmatch(r"convs\.\d+\.conv\.weight", name))
     if not depth or convs % 2:
-        raise CheckpointError("not a StyleGAN2 generator: no style.*.weight, or an odd number of convs.*.conv.weight")
+        raise CheckpointError(
+            "not a StyleGAN2 generator: no style.*.weight, or an odd number of convs.*.conv.weight"
+        )
     channels = {4: _take(state, "conv1.conv.weight").shape[1]}
     for index in range(1, convs, 2):
         channels[4 << (index // 2 + 1)] = _take(state, f"convs.{index}.conv.weight").shape[1]

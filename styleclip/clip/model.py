@@ -112,13 +112,17 @@ def load_clip(
     if config is not None or (model is None and checkpoint is not None):
         return _load_custom(checkpoint, config).to(device)
     if model is None:
-        raise BundleError("a CLIP needs a model name, a config, or a checkpoint that carries its configuration")
+        raise BundleError(
+            "a CLIP needs a model name, a config, or a checkpoint that carries its configuration"
+        )
     if model not in open_clip.list_models():
         raise BundleError(f"open_clip knows no model '{model}'{_nearest(model, open_clip.list_models())}")
     if checkpoint is None:
         tags = open_clip.list_pretrained_tags_by_model(model)
         if pretrained is None:
-            raise BundleError(f"CLIP model '{model}' needs a checkpoint file or one of the tags {', '.join(tags)}")
+            raise BundleError(
+                f"CLIP model '{model}' needs a checkpoint file or one of the tags {', '.join(tags)}"
+            )
         if pretrained not in tags:
             raise BundleError(
                 f"open_clip has no weights '{pretrained}' for '{model}'; it has: {', '.join(tags) or 'none'}"
@@ -133,7 +137,9 @@ def load_clip(
             )
         except (RuntimeError, KeyError, ValueError, OSError) as error:
             first_line = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"CLIP '{model}' cannot take {checkpoint or pretrained}: {first_line}") from error
+            raise CheckpointError(
+                f"CLIP '{model}' cannot take {checkpoint or pretrained}: {first_line}"
+            ) from error
     settings = open_clip.get_model_preprocess_cfg(network)
     size = settings["size"]
     return ClipModel(
@@ -159,7 +165,9 @@ def _load_custom(checkpoint: str | Path | None, config: Mapping[str, Any] | str 
         network.load_state_dict(state)
     except (RuntimeError, TypeError, KeyError) as error:
         first_line = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{checkpoint}: the weights do not fit the CLIP configuration ({first_line})") from error
+        raise CheckpointError(
+            f"{checkpoint}: the weights do not fit the CLIP configuration ({first_line})"
+        ) from error
     context = int(settings["text_cfg"]["context_length"])
     vocabulary = settings.get("vocabulary")
     tokenizer = (

@@ -54,12 +54,18 @@ def channel_direction_sums(
     assert baseline == "sample" or mean is not None, "baseline 'mean' needs the channels' means"
     positions = list(channels)
     conv = layout.conv.tolist()
-    state_of = {index: n for n, index in enumerate(i for i, layer in enumerate(layout.layers) if layer.kind == "conv")}
+    state_of = {
+        index: n for n, index in enumerate(i for i, layer in enumerate(layout.layers) if layer.kind == "conv")
+    }
     # Channels of one layer resume from the same state: batches never mix layers.
     groups: list[list[int]] = []
     for row, position in enumerate(positions):
         layer = layout.layer_of[position]
-        if not groups or len(groups[-1]) >= max(1, batch // 2) or layout.layer_of[positions[groups[-1][0]]] != layer:
+        if (
+            not groups
+            or len(groups[-1]) >= max(1, batch // 2)
+            or layout.layer_of[positions[groups[-1][0]]] != layer
+        ):
             groups.append([])
         groups[-1].append(row)
 

@@ -85,7 +85,9 @@ def _threshold(
 
 def expand(layout: StyleLayout, delta: Tensor) -> Tensor:
     """Δs of the convolution channels [C_conv] → [C_total], zeros at ToRGB."""
-    assert delta.shape == (layout.conv_count,), f"delta must be [{layout.conv_count}], got {tuple(delta.shape)}"
+    assert delta.shape == (layout.conv_count,), (
+        f"delta must be [{layout.conv_count}], got {tuple(delta.shape)}"
+    )
     full = torch.zeros(layout.total, dtype=delta.dtype, device=delta.device)
     full[layout.conv.to(delta.device)] = delta
     return full
@@ -107,7 +109,10 @@ def strongest_channels(directions: Tensor, dt: Tensor, layout: StyleLayout, k: i
     order = relevance.abs().topk(min(k, len(relevance))).indices.tolist()
     return [
         RelevantChannel(
-            position, layout.layers[layout.layer_of[position]], layout.channel_of[position], float(relevance[position])
+            position,
+            layout.layers[layout.layer_of[position]],
+            layout.channel_of[position],
+            float(relevance[position]),
         )
         for position in order
     ]

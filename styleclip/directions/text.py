@@ -35,5 +35,7 @@ def text_direction(clip: TextEncoder, target: str, neutral: str, templates: Sequ
     """
     difference = embed_prompt(clip, target, templates) - embed_prompt(clip, neutral, templates)
     if float(difference.norm()) < 1e-4:
-        raise PromptError(f"'{target}' and '{neutral}' are the same to this CLIP: no direction leads from one to the other")
+        raise PromptError(
+            f"'{target}' and '{neutral}' are the same to this CLIP: no direction leads from one to the other"
+        )
     return F.normalize(difference, dim=0)

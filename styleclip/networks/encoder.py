@@ -51,7 +51,9 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """image [N, 3, H, W] in [−1, 1] → w [N, num_ws, w_dim], float32."""
-        assert image.ndim == 4 and image.shape[1] == 3, f"image must be [N, 3, H, W], got {tuple(image.shape)}"
+        assert image.ndim == 4 and image.shape[1] == 3, (
+            f"image must be [N, 3, H, W], got {tuple(image.shape)}"
+        )
         size = self.config.image_size
         if image.shape[-2:] != (size, size):
             image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)

@@ -38,7 +38,9 @@ class IdentityNet(nn.Module):
         self.normalise = nn.BatchNorm1d(config.dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        assert image.ndim == 4 and image.shape[1] == 3, f"image must be [N, 3, H, W], got {tuple(image.shape)}"
+        assert image.ndim == 4 and image.shape[1] == 3, (
+            f"image must be [N, 3, H, W], got {tuple(image.shape)}"
+        )
         size = self.config.image_size
         if image.shape[-2:] != (size, size):
             image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)

@@ -49,7 +49,9 @@ class StyleLayout:
         def add(name: str, kind: Literal["conv", "torgb"], resolution: int, width: int, ws_row: int) -> None:
             nonlocal position
             layers.append(
-                StyleLayer(f"{name}_{resolution}", kind, resolution, width, position, position + width, ws_row)
+                StyleLayer(
+                    f"{name}_{resolution}", kind, resolution, width, position, position + width, ws_row
+                )
             )
             position += width
 
