@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.outcome import gather, one_line_failures
 from flows.parameters import EvaluateParams
 from flows.progress import RunProgress
+from storage import uris
 from storage.metrics import write_table
-from storage.uris import join
 from tasks.evaluating import EvaluateJob, evaluate_edit
 
 AGAIN = "Run the same command again."
@@ -36,11 +37,14 @@ def evaluate(params: EvaluateParams) -> dict[str, Any]:
         images=params.images,
         choose_images=params.choose_images,
     )
+    known = json.loads(uris.read_bytes(params.strengths)) if params.strengths else {}
     pairs = [(edit, method) for method in params.methods for edit in params.edits]
     with RunProgress("evaluate-progress", "scored", len(pairs), unit="edits") as progress:
-        futures = [evaluate_edit.submit(job, edit, method) for edit, method in pairs]
+        futures = [evaluate_edit.submit(job, edit, method, **known.get(edit, {})) for edit, method in pairs]
         rows = gather(futures, progress, AGAIN)
-    write_table(join(params.output, "evaluation.parquet"), pd.DataFrame(rows))
+    write_table(uris.join(params.output, "evaluation.parquet"), pd.DataFrame(rows))
+    chosen = {row["edit"]: {"alpha": row["alpha"], "channels": row["channels"]} for row in rows}
+    uris.write_bytes(uris.join(params.output, "strengths.json"), json.dumps(chosen, indent=1).encode())
     create_table_artifact(rows, key="evaluation", description=f"{params.images} held-out avatars")
     return {
         "table": rows,

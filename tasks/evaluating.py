@@ -52,7 +52,9 @@ def _prepare(job: EvaluateJob) -> tuple[Evaluation, Pictures, Pictures]:
 
 
 @task(name="evaluate edit", task_run_name="{method}: {edit}")
-def evaluate_edit(job: EvaluateJob, edit: str, method: str, alpha: float = 0.0, channels: int = 0) -> dict[str, Any]:
+def evaluate_edit(
+    job: EvaluateJob, edit: str, method: str, alpha: float = 0.0, channels: int = 0
+) -> dict[str, Any]:
     """Choose α and the channel count on one set of avatars (unless given), score on another; the scores as a row.
 
     Also writes a strip of before/after pictures to OUTPUT/strips/METHOD/EDIT.png.
