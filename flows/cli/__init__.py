@@ -1,0 +1,1 @@
+"""The `styleclip` command line: a thin front on the flows."""

@@ -1,0 +1,49 @@
+"""`styleclip`: every verb, lazily. `styleclip --help` loads neither torch nor Prefect."""
+
+from __future__ import annotations
+
+import typer
+
+from flows.cli import bundles, demo, directions, editing, evaluating, inverting, precomputing
+
+GUIDE = """Edit whole folders of images by words.
+
+\b
+First steps, on the embedded world of drawn faces:
+  styleclip demo
+  styleclip edit photos/ -o runs/red  -t "a face with red hair"
+  styleclip edit photos/ -o runs/grid -t "a smiling face" --alpha 2,4 --channels 10,40
+
+Every run can be stopped at any moment; the same command goes on where it stopped.
+
+Exit status: 0 done, 1 the run failed and can be resumed, 2 the call was wrong."""
+
+app = typer.Typer(
+    help=GUIDE,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("demo")(demo.demo)
+app.command("edit")(editing.edit)
+app.command("precompute")(precomputing.precompute)
+app.command("invert")(inverting.invert)
+app.command("evaluate")(evaluating.evaluate)
+
+directions_app = typer.Typer(
+    help="Look into a directions store.", no_args_is_help=True, rich_markup_mode=None
+)
+directions_app.command("show")(directions.show)
+app.add_typer(directions_app, name="directions")
+
+bundle_app = typer.Typer(
+    help="The sets of models that can be used.", no_args_is_help=True, rich_markup_mode=None
+)
+bundle_app.command("list")(bundles.list_)
+app.add_typer(bundle_app, name="bundle")
+
+
+def run() -> None:
+    """Entry point of the `styleclip` command."""
+    app()

@@ -1,0 +1,37 @@
+"""Run one flow in this process and translate how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flows.cli.runtime import Runtime, ServerError
+from flows.cli.talk import Failed
+
+
+def run_flow(runtime: Runtime, load: Callable[[], Any], params: Any) -> dict[str, Any]:
+    """Run the flow that `load` imports; its summary.
+
+    The import and the server's start, both slow, overlap. Raises the user's error as the flow met it (the call was
+    wrong), or Failed (the run failed and can be resumed).
+    """
+    flow = load()
+    try:
+        runtime.ready()
+    except ServerError as error:
+        raise Failed(str(error)) from error
+    from flows.outcome import USER_ERRORS, RunFailed
+    from storage.errors import StoreCorrupt
+
+    state = flow(params, return_state=True)
+    result = state.result(raise_on_failure=False)
+    if isinstance(result, RunFailed | StoreCorrupt):
+        raise Failed(str(result))
+    if isinstance(result, USER_ERRORS):
+        raise result
+    if isinstance(result, BaseException) or not state.is_completed():
+        raise Failed(
+            f"{state.message or state.name} (the full log is with the run in Prefect); run again to go on"
+        )
+    summary: dict[str, Any] = result
+    return summary

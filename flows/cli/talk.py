@@ -1,0 +1,96 @@
+"""How every verb speaks: what it will do, where the results are, what to look at next; and one line per mistake."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+P = ParamSpec("P")
+
+DONE, RUN_FAILED, WRONG_CALL = 0, 1, 2
+
+
+class CallError(Exception):
+    """The call was wrong; the message says what to write instead."""
+
+
+class Failed(Exception):
+    """The run failed; what it has done is kept."""
+
+
+class Voice:
+    """Words for people go to stdout, or to stderr when stdout is kept for one line of JSON."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """One line for people; file names and prompts are printed as they are."""
+        self.console.print(text, markup=False)
+
+    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
+        """A small table for people; numbers stand to the right."""
+        table = Table(title=title, title_justify="left")
+        for index, column in enumerate(columns):
+            table.add_column(column, justify="left" if index == 0 else "right")
+        for row in rows:
+            table.add_row(*row)
+        self.console.print(table)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """The machine's line, when it was asked for."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(summary, sort_keys=True) + "\n")
+            sys.stdout.flush()
+
+
+def complain(message: str) -> None:
+    """One line to stderr, whatever line breaks the message has."""
+    sys.stderr.write("styleclip: " + " ".join(message.split()) + "\n")
+
+
+def leave(message: str, status: int) -> NoReturn:
+    """Say one line and end with `status`."""
+    complain(message)
+    raise typer.Exit(status)
+
+
+def _wrong_call(error: Exception) -> str | None:
+    """The line to say when `error` is a mistake in the call; None for anything else."""
+    # imported when there is something to explain, not before every verb
+    from pydantic import ValidationError
+
+    from flows.edits import first_complaint
+    from storage.errors import StorageError
+    from styleclip.errors import StyleclipError
+
+    if isinstance(error, ValidationError):
+        return first_complaint(error)
+    return str(error) if isinstance(error, CallError | StyleclipError | StorageError) else None
+
+
+def verb(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn the errors that a user can mend into one line and the right exit status."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except Failed as error:
+            leave(str(error), RUN_FAILED)
+        except KeyboardInterrupt:
+            leave("stopped; what is finished is kept, the same command goes on from there", RUN_FAILED)
+        except Exception as error:
+            if (message := _wrong_call(error)) is None:
+                raise
+            leave(message, WRONG_CALL)
+
+    return wrapper

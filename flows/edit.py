@@ -1,0 +1,80 @@
+"""edit: a folder of images in, edited images and one metrics row per (image, edit) out (paper §6)."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from prefect import flow, get_run_logger, unmapped
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from flows.edits import expand, read_edits
+from flows.outcome import gather, one_line_failures, too_many_failures
+from flows.parameters import EditParams
+from flows.progress import RunProgress
+from flows.report import as_data_uri, markdown_table, picture_grid
+from flows.runners import one_at_a_time
+from storage import uris
+from tasks.editing import edit_shard
+from tasks.planning import EditJob, neutral_words, plan_edits
+from tasks.summary import count_rows, edit_table, sample_pictures
+
+AGAIN = "Run the same command again: finished shards are not done again."
+
+
+@flow(
+    name="edit",
+    description="Edit a folder of images by words; one Parquet row per image and edit; resumes after any crash.",
+    task_runner=one_at_a_time(),
+)
+@one_line_failures
+def edit(params: EditParams) -> dict[str, Any]:
+    """Plan, then one task per unfinished shard, then the summary.
+
+    Returns {run, images, edits, shards, shards_done_before, rows, ok, failed, reasons, skipped_files, unknown_words,
+    table}. Fails, everything done being kept, when more than `max_failed_fraction` of the rows failed.
+    """
+    job = EditJob(**params.model_dump(exclude={"edits", "edits_file", "max_failed_fraction"}))
+    specs = params.edits + (read_edits(params.edits_file) if params.edits_file else [])
+    edits = expand(specs, neutral_words(params.bundle))
+    planned = plan_edits(job, edits)
+    finished = planned.shards - len(planned.missing)
+    get_run_logger().info(
+        "%d images, %d edits, %d shards of which %d are finished; results go to %s",
+        planned.images, len(edits), planned.shards, finished, params.output,
+    )  # fmt: skip
+    with RunProgress("edit-progress", "edited", planned.shards, finished) as progress:
+        gather(edit_shard.map(unmapped(job), planned.missing), progress, AGAIN)
+    summary = count_rows(params.output, "edit") | {
+        "images": planned.images,
+        "edits": len(edits),
+        "shards": planned.shards,
+        "shards_done_before": finished,
+        "skipped_files": planned.skipped,
+        "unknown_words": planned.unknown_words,
+        "table": edit_table(params.output),
+    }
+    publish(params, summary)
+    too_many_failures(summary, params.max_failed_fraction)
+    return summary
+
+
+def publish(params: EditParams, summary: dict[str, Any]) -> None:
+    """The run's artifacts in Prefect, and the same picture grid as a file in the run folder."""
+    pictures = sample_pictures(params.output)
+    grid = ""
+    if pictures.rows:
+        sheet = picture_grid(pictures.rows, pictures.captions)
+        buffer = io.BytesIO()
+        sheet.save(buffer, "JPEG", quality=92)
+        uris.write_bytes(uris.join(params.output, "grid.jpg"), buffer.getvalue())
+        grid = f"![source, reconstruction, edits]({as_data_uri(sheet)})"
+    failures = f"{summary['failed']} of {summary['rows']} rows failed"
+    create_markdown_artifact(
+        f"## {summary['images']} images × {summary['edits']} edits\n\n{failures}"
+        f"{': ' + summary['reasons'] if summary['reasons'] else ''}. Everything is in `{params.output}`.\n\n"
+        f"{markdown_table(summary['table'])}\n\n{grid}\n",
+        key="edit-summary",
+        description=f"Edits of {params.images}",
+    )
+    create_table_artifact(summary["table"], key="edit-table", description=f"Means per edit, {params.output}")

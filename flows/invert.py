@@ -1,0 +1,38 @@
+"""invert: images into latent codes w ∈ W+ with the bundle's encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, unmapped
+
+from flows.outcome import gather, one_line_failures, too_many_failures
+from flows.parameters import InvertParams
+from flows.progress import RunProgress
+from flows.runners import one_at_a_time
+from tasks.inversion import InvertJob, invert_shard, plan_inversion
+from tasks.summary import count_rows
+
+AGAIN = "Run the same command again: finished shards are not done again."
+
+
+@flow(
+    name="invert",
+    description="Latent codes of a folder of images into a Zarr store; resumes after any crash.",
+    task_runner=one_at_a_time(),
+)
+@one_line_failures
+def invert(params: InvertParams) -> dict[str, Any]:
+    """Plan, then one task per unfinished shard.
+
+    Returns {run, latents, rows, ok, failed, reasons}. Fails, everything done being kept, when more than
+    `max_failed_fraction` of the images failed.
+    """
+    job = InvertJob(**params.model_dump(exclude={"max_failed_fraction"}))
+    planned = plan_inversion(job)
+    finished = planned.shards - len(planned.missing)
+    with RunProgress("invert-progress", "inverted", planned.shards, finished) as progress:
+        gather(invert_shard.map(unmapped(job), planned.missing), progress, AGAIN)
+    summary = count_rows(job.output, "invert") | {"latents": job.latents, "skipped_files": planned.skipped}
+    too_many_failures(summary, params.max_failed_fraction)
+    return summary

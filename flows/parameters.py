@@ -1,0 +1,115 @@
+"""What the flows can be asked for. These models are also the run form in Prefect's UI."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.edits import EditSpec
+
+IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    bundle: str = Field(default="avatars", description="Name of a bundle, or path of a bundle's TOML file.")
+    device: str = Field(default="auto", description="auto (CUDA when there is one), cpu, cuda or cuda:N.")
+    seed: int = Field(default=0, description="Seed of everything random in the run.")
+
+
+class PrecomputeParams(_Parameters):
+    """Channel directions Δi_c of one bundle, into a Zarr store."""
+
+    output: str = Field(
+        description="The directions store to make or to continue, for example runs/directions.zarr."
+    )
+    images: int = Field(
+        default=100, ge=1, description="N: images per channel that the direction is averaged over."
+    )
+    statistics_samples: int = Field(
+        default=10_000,
+        ge=2,
+        description="Samples that the mean and standard deviation of each channel come from.",
+    )
+    step: float | None = Field(
+        default=None,
+        gt=0,
+        description="Channels are moved by ± this many standard deviations; empty: the bundle's.",
+    )
+    baseline: Literal["sample", "mean"] = Field(
+        default="sample",
+        description="sample: each image's own value is moved (the paper); mean: it is set to the mean first.",
+    )
+    truncation_psi: float | None = Field(
+        default=None,
+        description="ψ: how far samples are pulled towards the mean latent; empty: the bundle's.",
+    )
+    block: int = Field(default=256, ge=1, description="Channels per task and per shard of the store.")
+    batch: int = Field(
+        default=64, ge=1, description="Images in one pass of the generator; smaller needs less memory."
+    )
+
+
+class InvertParams(_Parameters):
+    """Latent codes of a folder of images."""
+
+    images: str = Field(description=IMAGE_FOLDER)
+    output: str = Field(description="Run folder; the codes go to latents.zarr inside it.")
+    shard_size: int = Field(default=32, ge=1, description="Images per task, and per commit.")
+    save_reconstruction: bool = Field(
+        default=False, description="Also write what the generator makes of each code."
+    )
+    max_failed_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="The run fails when a larger share of the images cannot be read."
+    )
+
+
+class EditParams(_Parameters):
+    """A folder of images edited by words."""
+
+    images: str = Field(description=IMAGE_FOLDER)
+    output: str = Field(description="Run folder for the plan, the images and the metrics.")
+    edits: list[EditSpec] = Field(
+        default_factory=list, description="The edits; lists of strengths make a grid."
+    )
+    edits_file: str | None = Field(default=None, description="YAML, TOML or JSON file with more edits.")
+    directions: str | None = Field(
+        default=None, description="Directions store made by precompute; empty: the one that the bundle ships."
+    )
+    shard_size: int = Field(default=32, ge=1, description="Images per task, and per commit.")
+    batch: int = Field(default=16, ge=1, description="Images on the device at once.")
+    max_failed_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="The run fails when a larger share of the rows has failed."
+    )
+    save_source: bool = Field(
+        default=False, description="Also write the source images as the models saw them."
+    )
+    save_reconstruction: bool = Field(default=True, description="Also write the unedited reconstructions.")
+
+
+EVALUATED = (
+    "black hair", "brown hair", "blond hair", "red hair", "grey hair", "blue hair", "glasses", "sunglasses", "hat",
+    "beard", "bald", "fringe", "long hair", "short hair", "smile", "frown", "open mouth", "lipstick", "earrings",
+    "rosy cheeks", "blue eyes", "white background", "blue background", "green background", "pink background",
+)  # fmt: skip
+
+
+class EvaluateParams(_Parameters):
+    """The edits of the embedded world, scored by a judge that guided nothing."""
+
+    output: str = Field(description="Folder for the table and the before/after strips.")
+    images: int = Field(default=240, ge=1, description="Held-out avatars that are scored.")
+    choose_images: int = Field(
+        default=48, ge=1, description="Other held-out avatars that strengths are chosen on."
+    )
+    edits: list[str] = Field(
+        default=list(EVALUATED), description="Which statements about avatars to edit in."
+    )
+    methods: list[Literal["global", "global-weighted"]] = Field(
+        default=["global"], description="global: the paper's directions; global-weighted: our variant."
+    )
+    directions: str | None = Field(
+        default=None, description="Directions store made by precompute; empty: the one that the bundle ships."
+    )

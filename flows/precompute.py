@@ -1,0 +1,49 @@
+"""precompute: the CLIP-space direction Δi_c of every style channel, once per generator and CLIP (paper §6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, unmapped
+from prefect.artifacts import create_markdown_artifact
+
+from flows.outcome import gather, one_line_failures
+from flows.parameters import PrecomputeParams
+from flows.progress import RunProgress
+from flows.report import key_values
+from flows.runners import one_at_a_time
+from tasks.precompute import PrecomputeJob, compute_block, finalize_store, prepare_store
+
+AGAIN = "Run the same command again: only the missing blocks are computed."
+
+
+@flow(
+    name="precompute",
+    description="Channel directions of a bundle into a Zarr store; resumes at the first unfinished block.",
+    task_runner=one_at_a_time(),
+)
+@one_line_failures
+def precompute(params: PrecomputeParams) -> dict[str, Any]:
+    """Statistics, then one task per missing block of channels, then the finished directions.
+
+    Returns {store, channels, blocks, blocks_done_before, images, reliability} – reliability is the median resultant
+    length over the channels: 1 where all images agree on a channel's direction, near 0 where it is noise.
+    """
+    job = PrecomputeJob(**params.model_dump())
+    state = prepare_store(job)
+    with RunProgress(
+        "precompute-progress", "channel directions", state.blocks, state.blocks - len(state.missing), "blocks"
+    ) as progress:
+        futures = compute_block.map(unmapped(job), state.missing)
+        gather(futures, progress, AGAIN)
+    summary = finalize_store(job) | {
+        "blocks": state.blocks,
+        "blocks_done_before": state.blocks - len(state.missing),
+    }
+    create_markdown_artifact(
+        f"## Channel directions of `{params.bundle}`\n\n{key_values(summary)}\n\n"
+        f"Next: `styleclip directions show --directions {params.output} --target '…'`",
+        key="precompute-summary",
+        description=f"Channel directions in {params.output}",
+    )
+    return summary

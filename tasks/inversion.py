@@ -1,0 +1,143 @@
+"""The units of an invert run: the plan, and one shard of images into rows of the latent store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from prefect import task
+
+from storage.datasets import list_images
+from storage.images import encode_image
+from storage.latents import LatentStore
+from storage.metrics import write_shard
+from storage.plan import keep_plan
+from storage.uris import join
+from tasks.decoding import decode, to_bytes, to_device
+from tasks.measuring import inversion_measures, see
+from tasks.models import bundle
+from tasks.planning import check_can_invert, missing_shards, plan_for, plan_of, run_id
+from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
+from tasks.stopwatch import Stopwatch
+
+ROW_NAME = "inversion"
+"""What stands in the rows' edit column: an inversion is the edit that changes nothing."""
+
+
+@dataclass(frozen=True)
+class InvertJob:
+    """What one invert run is asked for; see flows.parameters.InvertParams for the meanings."""
+
+    bundle: str
+    device: str
+    seed: int
+    images: str
+    output: str
+    shard_size: int
+    save_reconstruction: bool
+
+    @property
+    def latents(self) -> str:
+        """Where the codes go."""
+        return join(self.output, "latents.zarr")
+
+
+@dataclass(frozen=True)
+class PlannedInversion:
+    """A written plan: `missing` are the unfinished shards, `skipped` files are no images by name."""
+
+    shards: int
+    missing: list[int]
+    skipped: int
+
+
+@task(name="plan", task_run_name="plan {job.output}")
+def plan_inversion(job: InvertJob) -> PlannedInversion:
+    """Write the plan and the empty store, or find them unchanged.
+
+    Raises StorageError for an empty folder, BundleError for a bundle without encoder, PlanMismatch when the output
+    folder belongs to another run.
+    """
+    folder = list_images(job.images)
+    models = bundle(job.bundle, job.device)
+    encoder = check_can_invert(models)
+    fingerprint = {
+        "flow": "invert",
+        "bundle": models.name,
+        "weights": dict(models.fingerprint),
+        "save_reconstruction": job.save_reconstruction,
+    }
+    plan = plan_for(folder, [], job.shard_size, fingerprint)
+    keep_plan(job.output, plan)
+    if not LatentStore.exists(job.latents):
+        LatentStore.create(
+            job.latents,
+            [image.id for image in plan.images],
+            encoder.config.num_ws,
+            encoder.config.w_dim,
+            {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)},
+            job.shard_size,
+        )
+    return PlannedInversion(len(plan.shards), missing_shards(job.output, "invert", plan), folder.skipped)
+
+
+@task(
+    name="invert shard",
+    task_run_name="shard {shard}",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=worth_another_try,
+)
+@torch.inference_mode()
+def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
+    """Codes of one shard's images; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
+    plan = plan_of(job.output)
+    models = bundle(job.bundle, job.device)
+    encoder = check_can_invert(models)
+    images = plan.shards[shard]
+    watch = Stopwatch(models.device)
+    with watch.time("decode"):
+        decoded = decode([image.path for image in images], models.image_size)
+    codes = np.zeros((len(images), encoder.config.num_ws, encoder.config.w_dim), np.float32)
+    ok = np.zeros(len(images), bool)
+    measures: dict[str, list[float]] = {}
+    if decoded.positions:
+        with watch.time("invert"):
+            source = to_device(decoded.images, models.device)
+            w = encoder(source)
+            codes[decoded.positions] = w.cpu().numpy()
+            ok[decoded.positions] = True
+        with watch.time("metrics"):
+            reconstruction = models.generator.synthesize(models.generator.styles(w))
+            found = inversion_measures(see(models, source), see(models, reconstruction))
+            measures = {name: values.tolist() for name, values in found.items()}
+        if job.save_reconstruction:
+            with watch.time("write"):
+                for position, picture in zip(
+                    decoded.positions, to_bytes(reconstruction).cpu().numpy(), strict=True
+                ):
+                    encode_image(
+                        picture, join(job.output, "images", "reconstruction", f"{images[position].id}.png")
+                    )
+    LatentStore.open(job.latents).write_shard(shard, codes, ok)
+    common = {
+        "edit": ROW_NAME,
+        "bundle": job.bundle,
+        "package_version": version("styleclip-flows"),
+        "seed": job.seed,
+    }
+    common |= watch.per(len(images))
+    rows: list[dict[str, Any]] = []
+    place = {position: number for number, position in enumerate(decoded.positions)}
+    for position, image in enumerate(images):
+        row = common | {"image_id": image.id, "path": image.path, "input_hash": image.hash}
+        if failure := decoded.failures.get(position):
+            row |= {"status": "failed", "error_class": failure.error_class, "reason": failure.reason}
+        else:
+            row |= {"status": "ok"} | {name: values[place[position]] for name, values in measures.items()}
+        rows.append(row)
+    write_shard(job.output, "invert", run_id(plan), shard, rows)
+    return {"shard": shard, "ok": int(ok.sum()), "failed": int((~ok).sum())}

@@ -1,0 +1,60 @@
+"""What an edit did to an image, as numbers for its row; batched, on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from styleclip.bundle import Bundle
+from styleclip.metrics import (
+    clip_similarity,
+    clipped_share,
+    directional_similarity,
+    identity_similarity,
+    pixel_distance,
+)
+from tasks.edits import CompiledEdit
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images [n, 3, H, W] and what the judging networks see in them: clip [n, D], identity [n, E] unit."""
+
+    images: Tensor
+    clip: Tensor
+    identity: Tensor | None
+
+
+def see(models: Bundle, images: Tensor) -> Seen:
+    """Embed a batch of images [n, 3, H, W] in [−1, 1]."""
+    identity = None if models.identity is None else models.identity(images)
+    return Seen(images, models.clip.encode_image(images), identity)
+
+
+def inversion_measures(source: Seen, reconstruction: Seen) -> dict[str, Tensor]:
+    """What inversion alone has changed, each [n]: kept apart, so that an edit is not blamed for it."""
+    measures = {"distance_source_reconstruction": pixel_distance(source.images, reconstruction.images)}
+    if source.identity is not None and reconstruction.identity is not None:
+        measures["identity_source_reconstruction"] = identity_similarity(
+            source.identity, reconstruction.identity
+        )
+    return measures
+
+
+def edit_measures(reconstruction: Seen, edited: Seen, edit: CompiledEdit) -> dict[str, Tensor]:
+    """What the edit has changed, each [n]."""
+    before, after = (clip_similarity(seen.clip, edit.target[None]) for seen in (reconstruction, edited))
+    measures = {
+        "clip_before": before,
+        "clip_after": after,
+        "clip_gain": after - before,
+        "directional_similarity": directional_similarity(reconstruction.clip, edited.clip, edit.text),
+        "distance_reconstruction_edit": pixel_distance(reconstruction.images, edited.images),
+        "clipped_share": clipped_share(edited.images),
+    }
+    if reconstruction.identity is not None and edited.identity is not None:
+        measures["identity_reconstruction_edit"] = identity_similarity(
+            reconstruction.identity, edited.identity
+        )
+    return measures

@@ -1,0 +1,70 @@
+"""Models and directions, loaded once per process and shared by its tasks."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from storage.directions import DirectionStore
+from styleclip.bundle import Bundle, load_bundle
+from styleclip.errors import BundleError
+
+_LOADING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ChannelDirections:
+    """A finished directions store in memory.
+
+    directions float32 [C, D], std float32 [C], magnitude float32 [C, D] (mean unnormalised differences), all on
+    the device of the bundle; `fingerprint` is the sha256 of the directions' bytes.
+    """
+
+    uri: str
+    directions: Tensor
+    std: Tensor
+    magnitude: Tensor
+    fingerprint: str
+
+
+def bundle(name: str, device: str = "auto") -> Bundle:
+    """The bundle `name` on `device`; the same object at every call in this process."""
+    with _LOADING:
+        return _bundle(name, device)
+
+
+def directions(uri: str, name: str, device: str = "auto") -> ChannelDirections:
+    """The finished directions at `uri`, checked to fit the bundle `name`; read once per process."""
+    models = bundle(name, device)
+    with _LOADING:
+        return _directions(uri, models)
+
+
+@functools.cache
+def _bundle(name: str, device: str) -> Bundle:
+    return load_bundle(name, device=device)
+
+
+@functools.cache
+def _directions(uri: str, models: Bundle) -> ChannelDirections:
+    store = DirectionStore.open(uri)
+    rows = store.directions()
+    expected = (models.generator.layout.conv_count, models.clip.dim)
+    if rows.shape != expected:
+        raise BundleError(
+            f"{uri} holds directions of shape {rows.shape}, bundle '{models.name}' needs {expected}: "
+            "they belong to another generator or CLIP; make them with `styleclip precompute`"
+        )
+    device = models.device
+    return ChannelDirections(
+        uri,
+        torch.from_numpy(rows).to(device),
+        torch.from_numpy(store.std).to(device),
+        torch.from_numpy(store.magnitude()).to(device),
+        hashlib.sha256(rows.tobytes()).hexdigest(),
+    )

@@ -1,0 +1,135 @@
+"""The immutable plan of a run: what will be done, under which fingerprint, and what is left of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+
+from storage.datasets import ImageFolder, content_hash, list_images
+from storage.errors import StoreCorrupt
+from storage.metrics import finished_shards
+from storage.plan import PlannedImage, RunPlan, keep_plan, load_plan
+from styleclip.bundle import Bundle, read_bundle
+from styleclip.errors import BundleError
+from styleclip.networks.encoder import Encoder
+from tasks.edits import compile_edits, store_of
+from tasks.models import bundle, directions
+
+HASHERS = 8
+"""Threads that read files for their hashes: reading waits for disks and networks, not for this processor."""
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """What one edit run is asked for; see flows.parameters.EditParams for the meanings."""
+
+    bundle: str
+    device: str
+    seed: int
+    images: str
+    output: str
+    directions: str | None
+    shard_size: int
+    batch: int
+    save_source: bool
+    save_reconstruction: bool
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A written plan: `missing` are the shards that no run has finished yet, `skipped` files are no images by name.
+
+    channels_used: edit → channels that it moves; unknown_words: words that the CLIP was never trained on.
+    """
+
+    images: int
+    shards: int
+    missing: list[int]
+    skipped: int
+    channels_used: dict[str, int]
+    unknown_words: list[str]
+
+
+def neutral_words(name: str) -> str:
+    """What the images of a bundle show before any edit, in words; reads no weights."""
+    return read_bundle(name).neutral
+
+
+def run_id(plan: RunPlan) -> str:
+    """Short name of a run, the same for every attempt at the same plan."""
+    return hashlib.sha256(plan.to_json().encode()).hexdigest()[:12]
+
+
+def plan_of(run_dir: str) -> RunPlan:
+    """The plan that a run has written. Raises StoreCorrupt when somebody has taken it away."""
+    plan = load_plan(run_dir)
+    if plan is None:
+        raise StoreCorrupt(
+            f"{run_dir}/plan.json is gone: run the same command again, it writes the plan anew"
+        )
+    return plan
+
+
+def check_can_invert(models: Bundle) -> Encoder:
+    """The bundle's encoder. Raises BundleError when it cannot turn images into latent codes."""
+    if models.encoder is None:
+        raise BundleError(
+            f"bundle '{models.name}' names no encoder, so images cannot be inverted: add one to its file"
+        )
+    return models.encoder
+
+
+def plan_for(
+    folder: ImageFolder, edits: Sequence[Mapping[str, Any]], shard_size: int, fingerprint: Mapping[str, Any]
+) -> RunPlan:
+    """The plan over a folder: its images with their content hashes."""
+    with ThreadPoolExecutor(HASHERS) as pool:
+        hashes = list(pool.map(content_hash, [ref.path for ref in folder.images]))
+    images = tuple(
+        PlannedImage(ref.id, ref.path, digest) for ref, digest in zip(folder.images, hashes, strict=True)
+    )
+    return RunPlan(images, tuple(edits), shard_size, fingerprint)
+
+
+def missing_shards(run_dir: str, flow: str, plan: RunPlan) -> list[int]:
+    """Shards without a commit, in order."""
+    return sorted(set(range(len(plan.shards))) - finished_shards(run_dir, flow, run_id(plan)))
+
+
+@task(name="plan", task_run_name="plan {job.output}")
+def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
+    """Check everything that can be checked before the first image, then write the plan or find it unchanged.
+
+    Raises StorageError for an empty folder, BundleError, PromptError and EditError for edits that cannot be done,
+    PlanMismatch when the output folder belongs to another run.
+    """
+    folder = list_images(job.images)
+    models = bundle(job.bundle, job.device)
+    check_can_invert(models)
+    compiled = compile_edits(job.bundle, job.device, job.directions, edits)
+    store = directions(store_of(job.bundle, job.device, job.directions), job.bundle, job.device)
+    fingerprint = {
+        "flow": "edit",
+        "bundle": models.name,
+        "weights": dict(models.fingerprint),
+        "directions": store.fingerprint,
+        "seed": job.seed,
+        "batch": job.batch,
+        "save_source": job.save_source,
+        "save_reconstruction": job.save_reconstruction,
+    }
+    plan = plan_for(folder, edits, job.shard_size, fingerprint)
+    keep_plan(job.output, plan)
+    return Planned(
+        images=len(plan.images),
+        shards=len(plan.shards),
+        missing=missing_shards(job.output, "edit", plan),
+        skipped=folder.skipped,
+        channels_used={edit.words["name"]: edit.channels_used for edit in compiled},
+        unknown_words=sorted({word for edit in compiled for word in edit.unknown_words}),
+    )

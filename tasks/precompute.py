@@ -1,0 +1,152 @@
+"""The three units of precompute: style statistics, one block of channels, the finished directions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from prefect import task
+
+from storage.directions import DirectionStore
+from styleclip.bundle import Bundle
+from styleclip.directions import channel_direction_sums, resultant_length, style_statistics
+from styleclip.seeds import sample_z
+from tasks.models import bundle
+from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
+
+STATISTICS_BATCH = 1024
+"""Samples per pass of the mapping network; part of the result's last bits, so it is no option."""
+
+
+@dataclass(frozen=True)
+class PrecomputeJob:
+    """What one precompute run is asked for; see flows.parameters.PrecomputeParams for the meanings."""
+
+    bundle: str
+    device: str
+    seed: int
+    output: str
+    images: int
+    statistics_samples: int
+    step: float | None
+    baseline: Literal["sample", "mean"]
+    truncation_psi: float | None
+    block: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class StoreState:
+    """How much of a directions store is there: `missing` are the numbers of the unfinished blocks."""
+
+    blocks: int
+    missing: list[int]
+
+
+def _step(job: PrecomputeJob, models: Bundle) -> float:
+    return models.sigma_step if job.step is None else job.step
+
+
+def _psi(job: PrecomputeJob, models: Bundle) -> float:
+    return models.truncation_psi if job.truncation_psi is None else job.truncation_psi
+
+
+def _identity(job: PrecomputeJob, models: Bundle) -> dict[str, Any]:
+    """What makes two stores the same computation; the store's attributes, compared when a run is resumed."""
+    return {
+        "bundle": models.name,
+        "weights": dict(models.fingerprint),
+        "clip": models.clip.name,
+        "n_images": job.images,
+        "statistics_samples": job.statistics_samples,
+        "step": _step(job, models),
+        "psi": _psi(job, models),
+        "baseline": job.baseline,
+        "seed": job.seed,
+    }
+
+
+def _open(job: PrecomputeJob, models: Bundle) -> DirectionStore:
+    return DirectionStore.open(job.output, expected=_identity(job, models))
+
+
+@task(name="prepare store", task_run_name="prepare {job.output}")
+def prepare_store(job: PrecomputeJob) -> StoreState:
+    """Make the store with its style statistics, or open the one that an earlier run of the same job has made.
+
+    Raises PlanMismatch when another job has made it.
+    """
+    models = bundle(job.bundle, job.device)
+    if not DirectionStore.exists(job.output):
+        layout = models.generator.layout
+        mean, std = style_statistics(
+            models.generator, job.statistics_samples, job.seed, _psi(job, models), STATISTICS_BATCH
+        )
+        DirectionStore.create(
+            job.output,
+            layer_names=[layer.name for layer in layout.layers],
+            layer=np.asarray(layout.layer_of),
+            channel=np.asarray(layout.channel_of),
+            dim=models.clip.dim,
+            mean=mean[layout.conv].cpu().numpy(),
+            std=std[layout.conv].cpu().numpy(),
+            block=job.block,
+            attrs=_identity(job, models),
+        )
+    store = _open(job, models)
+    return StoreState(len(store.block_slices), list(store.missing_blocks()))
+
+
+@task(
+    name="block of channels",
+    task_run_name="block {block}",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=worth_another_try,
+)
+def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
+    """Δi_c of one block of channels (paper §6), written as one shard; {block, channels, seconds}."""
+    begun = time.perf_counter()
+    models = bundle(job.bundle, job.device)
+    store = _open(job, models)
+    part = store.block_slices[block]
+    device = models.device
+    with torch.inference_mode():
+        # from seeds, not from the store: codes of N images are cheap to make and large to keep
+        z = sample_z(job.seed, range(job.images), models.generator.z_dim).to(device)
+        styles = models.generator.styles(models.generator.map(z, truncation_psi=_psi(job, models)))
+        total, count, magnitude = channel_direction_sums(
+            models.generator,
+            models.clip,
+            styles,
+            range(part.start, part.stop),
+            torch.from_numpy(store.std).to(device),
+            step=_step(job, models),
+            baseline=job.baseline,
+            mean=torch.from_numpy(store.mean).to(device),
+            batch=job.batch,
+        )
+    store.write_block(
+        block,
+        total.cpu().numpy(),
+        count.cpu().numpy(),
+        resultant_length(total, count).cpu().numpy(),
+        magnitude.cpu().numpy(),
+    )
+    return {"block": block, "channels": part.stop - part.start, "seconds": time.perf_counter() - begun}
+
+
+@task(name="finalize store", task_run_name="finalize {job.output}")
+def finalize_store(job: PrecomputeJob) -> dict[str, Any]:
+    """Unit rows from the sums; {store, channels, images, reliability}."""
+    store = _open(job, bundle(job.bundle, job.device))
+    store.finalize()
+    return {
+        "store": job.output,
+        "channels": len(store.std),
+        "images": job.images,
+        "reliability": float(np.median(store.resultant)),
+    }

@@ -1,0 +1,91 @@
+"""What a finished run amounts to: counts, a table per edit, and a few pictures to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from storage import uris
+from storage.metrics import read_metrics
+from tasks.planning import plan_of, run_id
+
+MEANS = {
+    "CLIP gain": "clip_gain",
+    "directional": "directional_similarity",
+    "same person": "identity_reconstruction_edit",
+    "pixels moved": "distance_reconstruction_edit",
+    "clipped": "clipped_share",
+}
+"""Column of the table → metric that it is the mean of."""
+
+SHOWN_IMAGES, SHOWN_EDITS = 6, 8
+
+
+def rows_of(run: str, flow: str) -> pd.DataFrame:
+    """The rows of the run that the folder's plan describes, in no particular order."""
+    rows = read_metrics(run)
+    return rows[(rows["flow"] == flow) & (rows["run"] == run_id(plan_of(run)))]
+
+
+def count_rows(run: str, flow: str) -> dict[str, Any]:
+    """{run, rows, ok, failed, reasons}: reasons is a short text such as "3 Truncated, 1 Empty" about files."""
+    rows = rows_of(run, flow)
+    failed = rows[rows["status"] == "failed"]
+    reasons = failed.drop_duplicates("image_id")["error_class"].value_counts()
+    return {
+        "run": run,
+        "rows": len(rows),
+        "ok": len(rows) - len(failed),
+        "failed": len(failed),
+        "reasons": ", ".join(f"{count} {name}" for name, count in reasons.items()),
+    }
+
+
+def edit_table(run: str) -> list[dict[str, Any]]:
+    """One dictionary per edit, in the order of the plan: edit, α, channels, images, and the means over them."""
+    rows = rows_of(run, "edit")
+    table = []
+    for edit in plan_of(run).edits:
+        of_edit = rows[rows["edit"] == edit["name"]]
+        good = of_edit[of_edit["status"] == "ok"]
+        first = of_edit.iloc[0]
+        line = {
+            "edit": edit["name"],
+            "alpha": edit["alpha"],
+            "channels": int(first["channels_used"]),
+            "images": len(good),
+        }
+        table.append(line | {title: _mean(good[column]) for title, column in MEANS.items()})
+    return table
+
+
+def _mean(values: pd.Series[float]) -> float | None:
+    mean = values.mean()
+    return None if pd.isna(mean) else float(mean)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Encoded pictures to look at: rows[image][column]; None where a file is not there."""
+
+    captions: list[str]
+    rows: list[list[bytes | None]]
+
+
+def sample_pictures(run: str) -> Pictures:
+    """The first images of a run that could be edited, each with its first edits."""
+    rows = rows_of(run, "edit")
+    good = sorted(rows[rows["status"] == "ok"]["image_id"].unique())[:SHOWN_IMAGES]
+    edits = [edit["name"] for edit in plan_of(run).edits][:SHOWN_EDITS]
+    folders = [name for name in ("source", "reconstruction") if uris.exists(uris.join(run, "images", name))]
+    columns = folders + edits
+    return Pictures(columns, [[_picture(run, column, image) for column in columns] for image in good])
+
+
+def _picture(run: str, folder: str, image: str) -> bytes | None:
+    try:
+        return uris.read_bytes(uris.join(run, "images", folder, f"{image}.png"))
+    except FileNotFoundError:
+        return None
