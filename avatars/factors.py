@@ -92,7 +92,8 @@ def factors_of(z: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Drawing parameters: `value[name]` [N] in [0, 1] (smile in [−1, 1]); `hair` [N, 6], `background` [N, 4] mixtures."""
+    """Drawing parameters: `value[name]` [N] in [0, 1] (smile in [−1, 1]); `hair` [N, 6] and
+    `background` [N, 4] are mixtures."""
 
     value: dict[str, Tensor]
     hair: Tensor

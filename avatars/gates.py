@@ -128,11 +128,12 @@ def main() -> None:
     passed = sum(gate.passed for gate in gates)
     print(f"{passed} of {len(gates)} gates passed")
     if arguments.markdown:
+        command = (
+            f"python -m avatars.gates --count {arguments.count} --markdown {arguments.markdown.as_posix()}"
+        )
+        summary = f"Measured on held-out data by `{command}`; {passed} of {len(gates)} passed."
         arguments.markdown.write_text(
-            "# Gates of the avatars world\n\nMeasured on held-out data by "
-            f"`python -m avatars.gates --count {arguments.count} --markdown {arguments.markdown.as_posix()}`; {passed} of {len(gates)} "
-            f"passed.\n\n{table}",
-            encoding="utf-8",
+            f"# Gates of the avatars world\n\n{summary}\n\n{table}", encoding="utf-8"
         )
     raise SystemExit(0 if passed == len(gates) else 1)
 

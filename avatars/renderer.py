@@ -1,4 +1,4 @@
-"""Draws avatars: batched signed-distance shapes in torch, any resolution, differentiable nowhere and fast everywhere."""
+"""Draws avatars: batched signed-distance shapes in torch, at any resolution."""
 
 from __future__ import annotations
 

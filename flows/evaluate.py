@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.outcome import gather, one_line_failures
 from flows.parameters import EvaluateParams
 from flows.progress import RunProgress
+from flows.runners import one_at_a_time
 from storage import uris
 from storage.metrics import write_table
 from tasks.evaluating import EvaluateJob, evaluate_edit
@@ -23,8 +23,7 @@ AGAIN = "Run the same command again."
 @flow(
     name="evaluate",
     description="Score edits on held-out avatars with a judge that guided nothing; one row per edit.",
-    # one at a time: an edit keeps the device busy by itself
-    task_runner=ThreadPoolTaskRunner(max_workers=1),
+    task_runner=one_at_a_time(),
 )
 @one_line_failures
 def evaluate(params: EvaluateParams) -> dict[str, Any]:

@@ -107,6 +107,10 @@ class EvaluateParams(_Parameters):
     edits: list[str] = Field(
         default=list(EVALUATED), description="Which statements about avatars to edit in."
     )
+    strengths: str | None = Field(
+        default=None,
+        description="JSON file of strengths per edit to use as they are, instead of choosing them.",
+    )
     methods: list[Literal["global", "global-weighted"]] = Field(
         default=["global"], description="global: the paper's directions; global-weighted: our variant."
     )

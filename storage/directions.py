@@ -40,12 +40,12 @@ class DirectionStore:
 
     def __init__(self, uri: str, group: zarr.Group) -> None:
         self.uri, self._group = uri, group
-        attrs = dict(group.attrs)
+        attrs: dict[str, Any] = dict(group.attrs)
         if attrs.get("schema_version") != SCHEMA_VERSION:
             raise StoreCorrupt(
                 f"{uri} has schema version {attrs.get('schema_version')}, this program reads {SCHEMA_VERSION}"
             )
-        self.attrs: dict[str, Any] = attrs
+        self.attrs = attrs
         self.block = int(attrs["block"])
 
     @staticmethod

@@ -84,7 +84,8 @@ def keep_plan(run_dir: str, plan: RunPlan) -> bool:
             f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
         )
         raise PlanMismatch(
-            f"{run_dir} belongs to another run ({shown}): choose another output folder, or repeat the earlier call to continue it"
+            f"{run_dir} belongs to another run ({shown}): choose another output folder, "
+            "or repeat the earlier call to continue it"
         )
     return True
 

@@ -90,8 +90,9 @@ def prefect_server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Path of a bundle of tiny random networks, its directions store included."""
-    from tasks.precompute import PrecomputeJob, compute_block, finalize_store, prepare_store
     from tiny_bundle import write_bundle
+
+    from tasks.precompute import PrecomputeJob, compute_block, finalize_store, prepare_store
 
     path = write_bundle(tmp_path_factory.mktemp("bundle"))
     job = PrecomputeJob(

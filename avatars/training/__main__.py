@@ -11,7 +11,7 @@ from avatars.training import clip, encoder, generator, identity, judges
 from avatars.training.bank import Bank, build_bank
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-COUNT = 60_000
+COUNT, TWINS = 60_000, 48_000
 
 
 def main() -> None:
@@ -35,7 +35,9 @@ def main() -> None:
     build_bank(arguments.cache / "bank", arguments.count)
     bank = Bank(arguments.cache / "bank", arguments.count)
     if arguments.recipe == "generator":
-        generator.train(arguments.cache, output, bank, device)
+        build_bank(arguments.cache / "twins", TWINS, twins=True)
+        twins = Bank(arguments.cache / "twins", TWINS)
+        generator.train(arguments.cache, output, bank, twins, device)
     elif arguments.recipe == "clip":
         clip.train(arguments.cache, output, bank, device)
     elif arguments.recipe == "encoder":

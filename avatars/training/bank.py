@@ -26,13 +26,27 @@ def sample_latents(n: int, generator: torch.Generator, wide_share: float = WIDE_
     return z * torch.ones_like(z).scatter(1, columns, torch.where(wide, scale, torch.ones_like(scale)))
 
 
+def sample_twins(n: int, generator: torch.Generator) -> Tensor:
+    """z [n, Z_DIM], n even: rows 2i and 2i + 1 differ in the sign of one named factor, which is never near 0.
+
+    Both have the same norm, so that normalisation changes nothing else.
+    """
+    assert n % 2 == 0, n
+    z = sample_latents(n // 2, generator)
+    rows, column = torch.arange(n // 2), torch.randint(len(NAMES), (n // 2,), generator=generator)
+    z[rows, column] = 0.8 + 1.4 * torch.rand(n // 2, generator=generator)
+    flipped = z.clone()
+    flipped[rows, column] *= -1
+    return torch.stack([z, flipped], dim=1).flatten(0, 1)
+
+
 def _part_path(folder: Path, part: int) -> Path:
     return folder / f"bank-{part:04d}.npz"
 
 
-def _render_part(folder: Path, part: int, size: int) -> None:
-    generator = torch.Generator().manual_seed(1_000_003 + part)
-    z = sample_latents(PART, generator)
+def _render_part(folder: Path, part: int, size: int, twins: bool) -> None:
+    generator = torch.Generator().manual_seed((2 if twins else 1) * 1_000_003 + part)
+    z = sample_twins(PART, generator) if twins else sample_latents(PART, generator)
     images = [
         ((render(u, size) + 1) * 127.5).round().to(torch.uint8).numpy() for u in factors_of(z).split(50)
     ]
@@ -42,15 +56,17 @@ def _render_part(folder: Path, part: int, size: int) -> None:
     os.replace(temporary, _part_path(folder, part))
 
 
-def build_bank(folder: Path, count: int, size: int = 64, first: int = 0, stride: int = 1) -> None:
-    """Render `count` avatars in parts of PART; parts that are there already are kept.
+def build_bank(
+    folder: Path, count: int, size: int = 64, first: int = 0, stride: int = 1, twins: bool = False
+) -> None:
+    """Render `count` avatars, or pairs of twins, in parts of PART; parts that are there already are kept.
 
     Several processes may share the work: process `first` of `stride` renders every stride-th part.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for part in range(first, -(-count // PART), stride):
         if not _part_path(folder, part).exists():
-            _render_part(folder, part, size)
+            _render_part(folder, part, size, twins)
             print(f"bank: part {part + 1} of {-(-count // PART)}", flush=True)
 
 

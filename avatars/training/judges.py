@@ -20,7 +20,10 @@ SEEDS: dict[Role, int] = {"chooser": 101, "scorer": 202}
 
 
 def soften(image: Tensor, seed: int) -> Tensor:
-    """Mix each picture with its 3×3 mean by a random share and add faint noise: generators draw softer than renderers."""
+    """Mix each picture with its 3×3 mean by a random share and add faint noise.
+
+    Generators draw softer than renderers.
+    """
     generator = torch.Generator().manual_seed(seed)
     share = torch.rand(len(image), 1, 1, 1, generator=generator).square().to(image.device)
     noise = 0.04 * torch.randn(image.shape, generator=generator).to(image.device) * share

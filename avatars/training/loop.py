@@ -8,9 +8,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def cosine(step: int, steps: int, warmup: int = 100) -> float:
@@ -20,11 +23,11 @@ def cosine(step: int, steps: int, warmup: int = 100) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-class Averaged:
+class Averaged(Generic[M]):
     """Exponential moving average of a module's parameters; buffers are copied."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+    def __init__(self, module: M, decay: float) -> None:
+        self.module: M = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
@@ -33,17 +36,17 @@ class Averaged:
         decay = min(self.decay, (step + 1) / (step + 20))
         for ours, theirs in zip(self.module.parameters(), module.parameters(), strict=True):
             ours.lerp_(theirs, 1 - decay)
-        for ours, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
-            ours.copy_(theirs)
+        for buffer, current in zip(self.module.buffers(), module.buffers(), strict=True):
+            buffer.copy_(current)
 
 
-class Run:
+class Run(Generic[M]):
     """A training that can be stopped at any step and continued: model, average, optimizer and step in one file."""
 
     def __init__(
         self,
         path: Path,
-        module: nn.Module,
+        module: M,
         optimizer: torch.optim.Optimizer,
         steps: int,
         ema: float = 0.998,
@@ -85,7 +88,8 @@ class Run:
         report_every: int = 100,
     ) -> Iterator[int]:
         """Take the remaining steps; yields the step number after each report, so that the caller may measure."""
-        began, first, running = time.monotonic(), self.step, 0.0
+        began, first = time.monotonic(), self.step
+        running: Any = 0.0
         while self.step < self.steps:
             for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
                 group["lr"] = base * rate(self.step)

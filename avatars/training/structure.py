@@ -31,7 +31,7 @@ def block_of(factor: int) -> slice:
 
 def build_masks(generator: Generator, seed: int = 0) -> dict[str, Tensor]:
     """Parameter name → 0/1 mask of the parameter's shape."""
-    first, second = (torch.zeros_like(layer.weight) for layer in generator.mapping.layers)
+    first, second = (torch.zeros_like(generator.get_parameter(f"mapping.layers.{i}.weight")) for i in (0, 1))
     for factor, name in enumerate(NAMES):
         first[block_of(factor), list(causes(name))] = 1
         second[block_of(factor), block_of(factor)] = 1

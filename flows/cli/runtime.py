@@ -62,7 +62,7 @@ class Runtime:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
         environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flows.server", str(port)],

@@ -25,8 +25,8 @@ ARCHITECTURE_KEYS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
 class ClipModel(nn.Module):
     """CLIP (Radford et al. 2021), frozen, float32.
 
-    `encode_image`: [N, 3, H, W] in [−1, 1], any size, → [N, D]; `encode_text`: N strings → [N, D]; neither is normalised.
-    Gradients pass from embeddings to images.
+    `encode_image`: [N, 3, H, W] in [−1, 1], any size, → [N, D]; `encode_text`: N strings → [N, D]; neither
+    is normalised. Gradients pass from embeddings to images.
     """
 
     mean: Tensor
@@ -35,7 +35,7 @@ class ClipModel(nn.Module):
     def __init__(
         self,
         name: str,
-        model: nn.Module,
+        model: Any,
         tokenizer: Callable[..., Tensor],
         image_size: int,
         context_length: int,
@@ -44,7 +44,8 @@ class ClipModel(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.image_size, self.context_length = name, image_size, context_length
-        self.model = model.float().eval().requires_grad_(False)
+        # open_clip's towers share methods, not a base class.
+        self.model: Any = model.float().eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.register_buffer("mean", torch.tensor(list(mean)), persistent=False)
         self.register_buffer("std", torch.tensor(list(std)), persistent=False)

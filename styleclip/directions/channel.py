@@ -45,8 +45,8 @@ def channel_direction_sums(
     moved, with "mean" (the published code) s_c is set to the channel's mean first. `batch` is the number of pictures
     in one pass.
 
-    Returns (sum [c, D] of the unit differences, count int64 [c], magnitude [c, D]: the sum of the differences before they are
-    made unit). Sums may be added to those of other images; `finish_directions` turns them into Δi_c.
+    Returns (sum [c, D] of the unit differences, count int64 [c], magnitude [c, D]: the sum of the differences before
+    they are made unit). Sums may be added to those of other images; `finish_directions` turns them into Δi_c.
     """
     layout = generator.layout
     assert styles.ndim == 2 and styles.shape[1] == layout.total, (styles.shape, layout.total)

@@ -72,8 +72,8 @@ def _threshold(
     used = int(moves.sum())
     if used == 0:
         raise EditError(
-            f"beta {beta:g} leaves no channel to move: the most relevant one has |Δi·Δt| = {float(strength.max()):.3f}; "
-            "use a smaller beta"
+            f"beta {beta:g} leaves no channel to move: the most relevant one has |Δi·Δt| = "
+            f"{float(strength.max()):.3f}; use a smaller beta"
         )
     delta = torch.where(moves, relevance, torch.zeros_like(relevance))
     if scaled:

@@ -31,7 +31,8 @@ def embed_prompt(clip: TextEncoder, prompt: str, templates: Sequence[str]) -> Te
 def text_direction(clip: TextEncoder, target: str, neutral: str, templates: Sequence[str]) -> Tensor:
     """Δt [D], unit: from `neutral` to `target`, each prompt-averaged over `templates`.
 
-    Raises PromptError when the two prompts mean the same to this CLIP, so that no direction leads from one to the other.
+    Raises PromptError when the two prompts mean the same to this CLIP, so that no direction leads from one
+    to the other.
     """
     difference = embed_prompt(clip, target, templates) - embed_prompt(clip, neutral, templates)
     if float(difference.norm()) < 1e-4:

@@ -209,9 +209,12 @@ class Generator(nn.Module):
         assert w.shape[1:] == (self.num_ws, self.w_dim), (
             f"w must be [N, {self.num_ws}, {self.w_dim}], got {tuple(w.shape)}"
         )
-        return torch.cat(
-            [self.synthesis[layer.name].affine(w[:, layer.ws_row]) for layer in self.layout.layers], dim=1
-        )
+        parts = []
+        for layer in self.layout.layers:
+            module = self.synthesis[layer.name]
+            assert isinstance(module, ConvLayer | ToRGB)
+            parts.append(module.affine(w[:, layer.ws_row]))
+        return torch.cat(parts, dim=1)
 
     def synthesize(self, s: Tensor, noise: Noise = "const", start: Resume | None = None) -> Tensor:
         """s [N, C_total] → image [N, 3, H, W], float32, about [−1, 1], not clamped.

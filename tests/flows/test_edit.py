@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tiny_bundle import SIZE, write_pictures
 
 from flows.edit import edit
 from flows.edits import EditSpec
@@ -16,7 +17,6 @@ from flows.parameters import EditParams
 from storage import read_metrics
 from storage.errors import PlanMismatch, StorageError
 from styleclip.errors import BundleError, EditError, PromptError
-from tiny_bundle import SIZE, write_pictures
 
 SPECS = [
     EditSpec(target="a face with red hair", channels=5),
@@ -57,7 +57,13 @@ def test_every_image_and_edit_has_a_row_and_a_picture(whole):
     rows = rows_of(run)
     assert len(rows) == summary["rows"] == 10 * 5 and summary["failed"] == 0
     assert set(rows["status"]) == {"ok"} and set(rows["flow"]) == {"edit"}
-    assert list(rows["edit"].unique()) == ["red-hair", "smile_a2_c10", "smile_a2_c3", "smile_a4_c10", "smile_a4_c3"]
+    assert list(rows["edit"].unique()) == [
+        "red-hair",
+        "smile_a2_c10",
+        "smile_a2_c3",
+        "smile_a4_c10",
+        "smile_a4_c3",
+    ]
     assert set(rows.groupby("edit")["channels_used"].first()) == {3, 5, 10}
     for output in rows["output"]:
         with Image.open(run / output) as picture:
@@ -141,7 +147,10 @@ def test_too_many_failures_fail_the_run_and_keep_what_is_done(tiny, tmp_path):
     (folder / "text.jpg").write_text("not a picture")
     state = edit(params(tiny, folder, tmp_path / "run"), return_state=True)
     assert state.is_failed()
-    assert "10 of 40 rows failed (1 Empty, 1 NotAnImage)" in state.message or "1 NotAnImage, 1 Empty" in state.message
+    assert (
+        "10 of 40 rows failed (1 Empty, 1 NotAnImage)" in state.message
+        or "1 NotAnImage, 1 Empty" in state.message
+    )
     assert isinstance(state.result(raise_on_failure=False), RunFailed)
     rows = rows_of(tmp_path / "run")
     assert (rows["status"] == "ok").sum() == 30 and len(pictures_of(tmp_path / "run")) == 6 * 6

@@ -87,11 +87,13 @@ EDITS = [{"target": "a face with a hat", "alpha": [2, 3]}, {"target": "a smiling
     [
         (
             ".yaml",
-            "defaults: {channels: 7}\nedits:\n- {target: a face with a hat, alpha: [2, 3]}\n- {target: a smiling face, alpha: 5}\n",
+            "defaults: {channels: 7}\nedits:\n"
+            "- {target: a face with a hat, alpha: [2, 3]}\n- {target: a smiling face, alpha: 5}\n",
         ),
         (
             ".toml",
-            'defaults = {channels = 7}\n[[edits]]\ntarget="a face with a hat"\nalpha=[2, 3]\n[[edits]]\ntarget="a smiling face"\nalpha=5\n',
+            'defaults = {channels = 7}\n[[edits]]\ntarget="a face with a hat"\nalpha=[2, 3]\n'
+            '[[edits]]\ntarget="a smiling face"\nalpha=5\n',
         ),
         (".json", json.dumps({"defaults": {"channels": 7}, "edits": EDITS})),
     ],

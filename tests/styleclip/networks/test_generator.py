@@ -39,7 +39,8 @@ def rosinality() -> tuple[Generator, dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "psi", "cutoff"), [("psi1", 1.0, None), ("psi07_cut8", 0.7, 8), ("psi07_cut4", 0.7, 4), ("psi07_cutNone", 0.7, None)]
+    ("name", "psi", "cutoff"),
+    [("psi1", 1.0, None), ("psi07_cut8", 0.7, 8), ("psi07_cut4", 0.7, 4), ("psi07_cutNone", 0.7, None)],
 )
 def test_mapping_and_images_agree_with_nvlabs(nvlabs, name, psi, cutoff):
     generator, io = nvlabs
@@ -80,7 +81,9 @@ def test_rosinality_from_z_and_from_w_plus(rosinality):
 @pytest.mark.parametrize("prefix", ["s", "s_edited"])
 def test_rosinality_style_vectors(rosinality, prefix):
     generator, io = rosinality
-    theirs = torch.cat([io[f"{prefix}_{i:02d}"].flatten(1) for i in range(len(generator.layout.layers))], dim=1)
+    theirs = torch.cat(
+        [io[f"{prefix}_{i:02d}"].flatten(1) for i in range(len(generator.layout.layers))], dim=1
+    )
     if prefix == "s":
         assert largest_difference(generator.styles(io["wplus"]), theirs) < TOLERANCE
     else:
