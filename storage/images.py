@@ -21,7 +21,8 @@ def decode_image(source: str | bytes, size: int) -> np.ndarray:
 
     The camera's rotation (EXIF) is undone, transparency is laid on white, 16-bit values are scaled to 8, CMYK and
     palettes become RGB, animations give their first frame, and of a picture that is not square the middle is used.
-    Raises ImageError with one of the classes NotFound, Unreadable, Empty, NotAnImage, TooLarge, Truncated, UnsupportedFormat.
+    Raises ImageError with one of the classes NotFound, Unreadable, Empty, NotAnImage, TooLarge, Truncated,
+    UnsupportedFormat.
     """
     data = source if isinstance(source, bytes) else _read(source)
     if not data:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import arrays, largest_difference
 
 from styleclip.checkpoints import from_nvlabs_state, from_rosinality_state
 from styleclip.networks import Generator, GeneratorConfig, StyleLayout
 
-VECTORS = Path(__file__).parents[2] / "vectors"
 TOLERANCE = 1e-4
-
-
-def arrays(name: str) -> dict[str, torch.Tensor]:
-    with np.load(VECTORS / name) as file:
-        return {key: torch.from_numpy(np.asarray(file[key])) for key in file.files}
-
-
-def largest_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    assert ours.shape == theirs.shape
-    return (ours - theirs).abs().max().item()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,111 @@
+"""Bundles: found, refused with one clear line, loaded."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+from tiny_bundle import SIZE, write_bundle
+
+import styleclip
+from styleclip.bundle import file_sha256, list_bundles, load_bundle, pick_device, read_bundle
+from styleclip.checkpoints import save_native
+from styleclip.errors import BundleError, CheckpointError
+from styleclip.networks.encoder import EncoderConfig, build_encoder
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_bundle(tmp_path)
+
+
+def test_everything_of_a_bundle_is_loaded_and_frozen(path):
+    bundle = styleclip.load_bundle(path, device="cpu")
+    assert (bundle.name, bundle.image_size, bundle.neutral) == ("tiny", SIZE, "a face")
+    assert set(bundle.fingerprint) == {"generator", "clip", "identity", "encoder"}
+    with torch.no_grad():
+        w = bundle.encoder(torch.zeros(2, 3, 20, 20))
+        image = bundle.generator.synthesize(bundle.generator.styles(w))
+        assert bundle.identity(image).norm(dim=1).tolist() == pytest.approx([1, 1], abs=1e-5)
+    for network in (bundle.generator, bundle.clip, bundle.identity, bundle.encoder):
+        assert not network.training and not any(p.requires_grad for p in network.parameters())
+
+
+def test_a_changed_file_changes_the_fingerprint(path):
+    file = path.parent / "identity.safetensors"
+    before = file_sha256(file)
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert file_sha256(file) != before
+
+
+def test_the_users_folder_comes_first(path, monkeypatch):
+    monkeypatch.setenv("STYLECLIP_BUNDLES", str(path.parent))
+    shutil.copy(path, path.with_name("avatars.toml"))
+    assert read_bundle("avatars").path.parent == path.parent
+    assert {"tiny", "avatars"} <= {spec.name for spec in list_bundles()}
+
+
+def test_the_embedded_bundle_is_complete_on_paper():
+    spec = read_bundle("avatars")
+    assert set(spec.files) == {"generator", "clip", "identity", "encoder"} and spec.directions is not None
+    assert all(path.parent.name == "weights" for path in spec.files.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('generator = {path = "generator.safetensors"}', "", r"lacks the section \[generator\]"),
+        ('neutral = "a face"', 'neutrall = "a face"', "unknown field 'neutrall'"),
+        ('clip = {checkpoint = "clip.safetensors"}', 'clip = {file = "x"}', "unknown field 'file'"),
+        ('identity = {path = "identity.safetensors"}', "identity = {}", "needs a 'path'"),
+        ('templates = ["{}", "a picture of {}"]', 'templates = ["a picture"]', "templates must be"),
+        ('neutral = "a face"', 'neutral = "a face', "cannot be read"),
+        ('path = "encoder.safetensors"', 'path = "package:nobody_here/x"', "not installed"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_clear_line(path, old, new, words):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(BundleError, match=words) as caught:
+        read_bundle(path)
+    assert str(path) in str(caught.value) or "nobody_here" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_and_missing_files(path, monkeypatch):
+    monkeypatch.setenv("STYLECLIP_BUNDLES", str(path.parent))
+    with pytest.raises(BundleError, match="did you mean 'avatars'"):
+        load_bundle("avatar")
+    with pytest.raises(BundleError, match="does not exist"):
+        load_bundle(path.parent / "none.toml")
+    (path.parent / "clip.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"bundle 'tiny' needs .*clip.safetensors \(clip\)"):
+        load_bundle("tiny", device="cpu")
+
+
+def test_parts_that_do_not_belong_together(path):
+    config = EncoderConfig(SIZE, 3, 8, widths=[4], strides=[2], hidden=4)
+    encoder = build_encoder(config.to_dict())
+    save_native(path.parent / "encoder.safetensors", "encoder", config.to_dict(), encoder.state_dict())
+    with pytest.raises(BundleError, match="do not belong together"):
+        load_bundle(path, device="cpu")
+    shutil.copy(path.parent / "identity.safetensors", path.parent / "encoder.safetensors")
+    with pytest.raises(CheckpointError, match="kind 'identity'"):
+        load_bundle(path, device="cpu")
+
+
+def test_devices():
+    assert pick_device("cpu").type == "cpu"
+    with pytest.raises(BundleError, match="not a device"):
+        pick_device("gpu please")
+    with pytest.raises(BundleError, match="is not there"):
+        pick_device("cuda:77")
+
+
+def test_imagenet_templates_come_from_open_clip(path):
+    text = path.read_text().replace('templates = ["{}", "a picture of {}"]', 'templates = "imagenet"')
+    path.write_text(text)
+    templates = read_bundle(path).templates
+    assert len(templates) == 80 and all("{}" in template for template in templates)

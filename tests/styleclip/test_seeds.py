@@ -1,0 +1,24 @@
+"""A sample is a function of (run seed, sample id), whatever stands beside it."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from styleclip.seeds import sample_z
+
+IDS = st.lists(st.integers(0, 10**9) | st.text(max_size=5), min_size=1, max_size=6, unique_by=str)
+
+
+@given(seed=st.integers(0, 2**40), ids=IDS, data=st.data())
+def test_rows_depend_on_seed_and_id_alone(seed, ids, data):
+    z = sample_z(seed, ids, 8)
+    order = data.draw(st.permutations(range(len(ids))))
+    assert torch.equal(sample_z(seed, [ids[i] for i in order], 8), z[list(order)])
+    assert not torch.equal(sample_z(seed + 1, ids, 8), z)
+    assert len({tuple(row.tolist()) for row in z}) == len(ids)
+
+
+def test_no_ids_no_rows():
+    assert sample_z(0, [], 4).shape == (0, 4)
