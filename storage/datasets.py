@@ -32,24 +32,24 @@ class ImageFolder:
 
 
 def _safe(name: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name.replace("/", "__")).strip(".").lstrip("-")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".").lstrip("-")
     return plain[:MAX_ID] or "image"
 
 
 def _ids(relative: list[str]) -> list[str]:
-    """Ids from relative paths: the path without its ending; where two would be equal, part of a hash is added."""
-    wanted = [_safe(str(PurePosixPath(name).with_suffix(""))) for name in relative]
+    """Ids from relative paths without their endings ("sub/a.png" → "sub__a").
+
+    Where characters had to be replaced, or two ids would be equal, part of a hash of the path is added.
+    """
+    wanted = [str(PurePosixPath(name).with_suffix("")).replace("/", "__") for name in relative]
+    safe = [_safe(name) for name in wanted]
     # Lower case, because some file systems cannot tell "A" from "a".
-    times = Counter(name.lower() for name in wanted)
-    changed = [
-        _safe(str(PurePosixPath(name).with_suffix(""))) != str(PurePosixPath(name).with_suffix(""))
-        for name in relative
-    ]
+    times = Counter(name.lower() for name in safe)
     return [
         f"{name}-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
-        if times[name.lower()] > 1 or odd
+        if times[name.lower()] > 1 or name != before
         else name
-        for name, path, odd in zip(wanted, relative, changed, strict=True)
+        for name, before, path in zip(safe, wanted, relative, strict=True)
     ]
 
 

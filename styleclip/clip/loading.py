@@ -20,6 +20,7 @@ import open_clip
 import torch
 from open_clip.factory import load_state_dict
 from open_clip.model import CLIP, CustomTextCLIP
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from styleclip.checkpoints.native import load_native
@@ -29,9 +30,6 @@ from styleclip.errors import BundleError, CheckpointError
 
 NOT_ARCHITECTURE = {"vocabulary", "mean", "std", "custom_text"}
 """Keys of a custom configuration that are not arguments of open_clip's model classes."""
-
-# What open_clip, torch and safetensors raise for files that are missing, damaged or of another network.
-LOADING_ERRORS = (RuntimeError, KeyError, ValueError, TypeError, OSError, EOFError, ImportError, pickle.PickleError)
 
 
 def load_clip(
@@ -55,9 +53,13 @@ def load_clip(
     weights cannot be had or do not fit the architecture.
     """
     if model is not None and config is not None:
-        raise BundleError(f"give either the model name '{model}' or a config: each of them is an architecture")
+        raise BundleError(
+            f"give either the model name '{model}' or a config: each of them is an architecture"
+        )
     if pretrained is not None and (checkpoint is not None or config is not None):
-        raise BundleError(f"give either the tag '{pretrained}' or a checkpoint file: each of them is the weights")
+        raise BundleError(
+            f"give either the tag '{pretrained}' or a checkpoint file: each of them is the weights"
+        )
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise CheckpointError(f"CLIP checkpoint {checkpoint}: no such file")
     if model is not None:
@@ -85,7 +87,9 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
                 f"({len(tags)} tags in all)"
             )
         if pretrained not in tags:
-            raise BundleError(f"open_clip has no weights '{pretrained}' for '{model}'{_nearest(pretrained, tags)}")
+            raise BundleError(
+                f"open_clip has no weights '{pretrained}' for '{model}'{_nearest(pretrained, tags)}"
+            )
         weights = pretrained
         # Plain names such as ViT-B-32 stand for GELU, although OpenAI's weights were trained with QuickGELU: open_clip
         # only warns, and the embeddings are quietly wrong.
@@ -96,8 +100,10 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
             network = open_clip.create_model(
                 model, pretrained=weights, force_quick_gelu=quick_gelu, require_pretrained=True
             )
-        except LOADING_ERRORS as error:
-            raise CheckpointError(f"CLIP '{model}' cannot take {checkpoint or pretrained}: {_why(error)}") from error
+        except Exception as error:  # a dozen types, by what is wrong with the file
+            raise CheckpointError(
+                f"CLIP '{model}' cannot take {checkpoint or pretrained}: {_why(error)}"
+            ) from error
     settings = open_clip.get_model_preprocess_cfg(network)
     name = f"{model}/{pretrained or Path(str(checkpoint)).name}"
     return _assemble(name, network, tokenizer, settings)
@@ -106,14 +112,19 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
 def _load_custom(checkpoint: Path, config: Mapping[str, Any] | str | Path | None) -> ClipModel:
     state: Mapping[str, Tensor]
     if config is None:
-        kind, settings, state = load_native(checkpoint)
+        try:
+            kind, settings, state = load_native(checkpoint)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}; a CLIP of other origin needs its model name or config as well"
+            ) from error
         if kind != "clip":
             raise CheckpointError(f"{checkpoint}: holds a network of kind '{kind}', a CLIP is needed")
     else:
         settings = _read_config(config)
         try:
             state = load_state_dict(str(checkpoint))
-        except LOADING_ERRORS as error:
+        except Exception as error:  # as above
             raise CheckpointError(f"CLIP checkpoint {checkpoint} cannot be read: {_why(error)}") from error
     architecture = {key: value for key, value in settings.items() if key not in NOT_ARCHITECTURE}
     family = CustomTextCLIP if settings.get("custom_text") else CLIP
@@ -124,7 +135,7 @@ def _load_custom(checkpoint: Path, config: Mapping[str, Any] | str | Path | None
             context = int(settings["text_cfg"].get("context_length", 77))
             tokenizer = _tokenizer(settings, context)
             image_size = settings["vision_cfg"].get("image_size", 224)
-        except (*LOADING_ERRORS, AttributeError) as error:
+        except Exception as error:  # a configuration may be wrong in any way
             raise CheckpointError(
                 f"{checkpoint}: the weights do not fit the CLIP configuration: {_why(error)}"
             ) from error
@@ -140,10 +151,10 @@ def _tokenizer(settings: Mapping[str, Any], context: int) -> CompactTokenizer | 
     if (vocabulary := settings.get("vocabulary")) is None:
         return open_clip.SimpleTokenizer(context_length=context)
     tokenizer = CompactTokenizer(vocabulary, context)
-    if tokenizer.vocab_size != settings["text_cfg"]["vocab_size"]:
+    rows = settings["text_cfg"].get("vocab_size")
+    if tokenizer.vocab_size != rows:
         raise ValueError(
-            f"a vocabulary of {len(vocabulary)} tokens needs vocab_size {tokenizer.vocab_size}, "
-            f"not {settings['text_cfg']['vocab_size']}"
+            f"a vocabulary of {len(vocabulary)} tokens needs vocab_size {tokenizer.vocab_size}, not {rows}"
         )
     return tokenizer
 
@@ -211,19 +222,17 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 def _why(error: BaseException, length: int = 240) -> str:
     """The one line of an exception that says something."""
     text = str(error)
-    if "TorchScript" in text:
-        return (
-            "it is a TorchScript program, as OpenAI published them, and this one executes no files; "
-            "use pretrained = \"openai\", or save its state dict as safetensors"
-        )
-    if isinstance(error, pickle.UnpicklingError) and "Unsupported global" in text.replace("GLOBAL", "global").replace(
-        "unsupported", "Unsupported"
-    ):
-        return "it holds program objects besides tensors, and this program executes no files"
-    if isinstance(error, pickle.PickleError | EOFError) or (isinstance(error, KeyError | IndexError)):
-        return f"it is not a readable weight file ({type(error).__name__})"
     if isinstance(error, ImportError):
         return f"it needs the package '{error.name}', which is not installed"
+    if "TorchScript" in text:
+        return (
+            "it is a TorchScript program, as OpenAI published them, and no file is executed here; "
+            "use pretrained = 'openai', or save its state dict as safetensors"
+        )
+    if isinstance(error, pickle.UnpicklingError) and "global" in text.lower():
+        return "it holds program objects besides tensors, and no file is executed here"
+    if not isinstance(error, RuntimeError | ValueError | TypeError | OSError | SafetensorError):
+        return f"it is no weight file of a CLIP ({type(error).__name__})"
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     # torch's first line only announces the mismatches that follow it.
     line = lines[1] if lines[0].startswith("Error(s) in loading state_dict") and len(lines) > 1 else lines[0]

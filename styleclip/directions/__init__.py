@@ -1,7 +1,7 @@
 """Global directions in StyleSpace (paper §6)."""
 
 from styleclip.directions.channel import channel_direction_sums, finish_directions, resultant_length
-from styleclip.directions.statistics import style_statistics
+from styleclip.directions.statistics import StyleStatistics, style_statistics
 from styleclip.directions.style import (
     StyleDirection,
     expand,
@@ -13,6 +13,7 @@ from styleclip.directions.text import embed_prompt, text_direction
 
 __all__ = [
     "StyleDirection",
+    "StyleStatistics",
     "channel_direction_sums",
     "embed_prompt",
     "expand",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,8 @@ def style_direction(
 ) -> StyleDirection:
     """Δs from Δi_c `directions` [C_conv, D] and Δt `dt` [D].
 
-    Channels with |Δi_c·Δt| < β stay still; `channels` = k chooses the β that leaves the k most relevant ones. The
+    Channels with |Δi_c·Δt| < β stay still; `channels` = k chooses the β that leaves the k most relevant ones (more only
+    if several are equally relevant, fewer if not so many have any effect). The
     scaled form divides by max|Δs| and multiplies by σ_c (`std` [C_conv]), so that α counts standard deviations of the
     strongest channel; `scaled=False` is the paper's raw form. Raises EditError when no channel is left.
     """
@@ -54,7 +56,9 @@ def weighted_style_direction(
     whose direction is noise. Otherwise as `style_direction`.
     """
     length = magnitude.norm(dim=1)
-    return _threshold((magnitude @ dt) / (length + 0.5 * length.median()), beta, channels, scaled, std)
+    # Where most channels are dead the median is 0, and a dead channel must not become 0 / 0.
+    weight = (length + 0.5 * length.median()).clamp(min=torch.finfo(length.dtype).tiny)
+    return _threshold((magnitude @ dt) / weight, beta, channels, scaled, std)
 
 
 def _threshold(
@@ -71,10 +75,12 @@ def _threshold(
     moves = (strength >= beta) & (strength > 0)
     used = int(moves.sum())
     if used == 0:
-        raise EditError(
-            f"beta {beta:g} leaves no channel to move: the most relevant one has |Δi·Δt| = "
-            f"{float(strength.max()):.3f}; use a smaller beta"
-        )
+        largest = float(strength.max())
+        if not largest > 0:
+            raise EditError("no channel has anything to do with these words: |Δi·Δt| is 0 for all of them")
+        # Rounded down: the number in the message must itself be a usable beta.
+        usable = math.floor(largest * 1e4) / 1e4 if largest >= 1e-4 else largest
+        raise EditError(f"beta {beta:g} leaves no channel to move: the largest that leaves one is {usable:g}")
     delta = torch.where(moves, relevance, torch.zeros_like(relevance))
     if scaled:
         if std is None:

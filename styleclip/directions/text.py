@@ -22,9 +22,12 @@ class TextEncoder(Protocol):
 def embed_prompt(clip: TextEncoder, prompt: str, templates: Sequence[str]) -> Tensor:
     """Prompt ensemble → unit embedding [D]: each filled template normalised, their mean normalised.
 
-    Every template holds one `{}`. Raises PromptError when a filled template is longer than the context.
+    The prompt stands wherever a template says `{}`. Raises PromptError when a filled template is longer than the
+    context.
     """
-    embeddings = F.normalize(clip.encode_text([template.format(prompt) for template in templates]), dim=1)
+    assert templates, "no templates: give at least ['{}']"
+    # Not str.format: other braces, in a template or a prompt, are text.
+    embeddings = F.normalize(clip.encode_text([text.replace("{}", prompt) for text in templates]), dim=1)
     return F.normalize(embeddings.mean(dim=0), dim=0)
 
 
