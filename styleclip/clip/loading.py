@@ -64,6 +64,8 @@ def load_clip(
         raise CheckpointError(f"CLIP checkpoint {checkpoint}: no such file")
     if model is not None:
         return _load_known(model, pretrained, checkpoint).to(device)
+    if config is not None and checkpoint is None:
+        raise BundleError("a CLIP of custom configuration needs a checkpoint file")
     if checkpoint is None:
         raise BundleError(
             "a CLIP needs a model name and a tag, a model name and a checkpoint file, or a checkpoint that carries "
@@ -82,9 +84,9 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
     else:
         tags = open_clip.list_pretrained_tags_by_model(model)
         if pretrained is None:
+            shown = ", ".join(tags[:5]) + (f" and {len(tags) - 5} more" if len(tags) > 5 else "")
             raise BundleError(
-                f"CLIP model '{model}' needs a checkpoint file or a tag{_nearest('openai', tags)} "
-                f"({len(tags)} tags in all)"
+                f"CLIP model '{model}' needs a checkpoint file or one of the tags that open_clip has: {shown or 'none'}"
             )
         if pretrained not in tags:
             raise BundleError(

@@ -43,6 +43,7 @@ class ClipModel(nn.Module):
         self.tokenizer = tokenizer
         self.register_buffer("mean", torch.tensor(list(mean)), persistent=False)
         self.register_buffer("std", torch.tensor(list(std)), persistent=False)
+        self.eval()
         with torch.no_grad():
             self.dim = int(self.encode_text(["a"]).shape[1])
 

@@ -80,7 +80,10 @@ def _threshold(
             raise EditError("no channel has anything to do with these words: |Δi·Δt| is 0 for all of them")
         # Rounded down: the number in the message must itself be a usable beta.
         usable = math.floor(largest * 1e4) / 1e4 if largest >= 1e-4 else largest
-        raise EditError(f"beta {beta:g} leaves no channel to move: the largest that leaves one is {usable:g}")
+        raise EditError(
+            f"beta {beta:g} leaves no channel to move: the most relevant one has |Δi·Δt| = {usable:g}, "
+            "the largest usable beta"
+        )
     delta = torch.where(moves, relevance, torch.zeros_like(relevance))
     if scaled:
         if std is None:
