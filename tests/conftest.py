@@ -5,27 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
+from helpers import answers, command, free_port, wait_for
 
 HOME = Path(tempfile.mkdtemp(prefix="styleclip-tests-"))
-atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 PORT = free_port()
 for name in [name for name in os.environ if name.startswith(("PREFECT_", "STYLECLIP_"))]:
     del os.environ[name]
@@ -38,53 +25,44 @@ os.environ |= {
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",  # tiny networks: more threads only wait for each other
 }
+servers: list[subprocess.Popen[bytes]] = []
 
 
-def wait_for(condition, seconds: float, what: str):
-    """The first true answer of `condition`; fails the test when there is none in time."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < seconds:
-        if answer := condition():
-            return answer
-        time.sleep(0.2)
-    pytest.fail(f"after {seconds:.0f} s still no {what}")
+def _clean_up() -> None:
+    for server in servers:
+        # its data goes too, and a graceful end would wait for this very process to close its connections
+        server.kill()
+        server.wait()
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            return reply.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
+# Before any import of Prefect, so that it runs after Prefect's own hooks: those still send logs to the server.
+atexit.register(_clean_up)
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
+def prefect_server() -> str:
     """Address of a real Prefect server with all its services: the one that every flow of the session talks to."""
-    log = (HOME / "server.log").open("w")
-    process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("prefect")), "server", "start", "--port", str(PORT)],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env={name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-        | {
-            "PREFECT_SERVER_UI_V2_ENABLED": "false",
-            "PREFECT_UI_API_URL": os.environ["PREFECT_API_URL"],
-            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
-        },
-    )
     url = os.environ["PREFECT_API_URL"]
-    try:
-        wait_for(
-            lambda: process.poll() is not None or answers(f"{url}/health"),
-            120,
-            "answer of the Prefect server",
+    log = HOME / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [command("prefect"), "server", "start", "--port", str(PORT)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+            | {
+                "PREFECT_SERVER_UI_V2_ENABLED": "false",
+                "PREFECT_UI_API_URL": url,
+                "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "3",
+            },
         )
-        assert process.poll() is None, (HOME / "server.log").read_text()[-2000:]
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
+    servers.append(server)
+    wait_for(
+        lambda: server.poll() is not None or answers(f"{url}/health"), 120, "answer of the Prefect server"
+    )
+    assert server.poll() is None, log.read_text()[-2000:]
+    return url
 
 
 @pytest.fixture(scope="session")
