@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from styleclip.bundle import Bundle, load_bundle, read_bundle
+    from styleclip.bundle import Bundle, load_bundle
+    from styleclip.bundle_spec import read_bundle
 
 __all__ = ["Bundle", "load_bundle", "read_bundle"]
+
+_HOME = {
+    "Bundle": "styleclip.bundle",
+    "load_bundle": "styleclip.bundle",
+    "read_bundle": "styleclip.bundle_spec",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: torch and open_clip take ten seconds, and an error class or a `--help` needs neither.
-    if name in __all__:
-        from styleclip import bundle
-
-        return getattr(bundle, name)
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'styleclip' has no attribute '{name}'")

@@ -9,7 +9,7 @@ from flows.cli.talk import Voice, verb
 @verb
 def list_(as_json: Json = False) -> None:
     """List the bundles that can be named, with the folder that each comes from."""
-    from styleclip.bundle import list_bundles
+    from styleclip.bundle_spec import list_bundles
 
     voice = Voice(as_json)
     found = list_bundles()

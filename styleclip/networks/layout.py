@@ -82,7 +82,9 @@ class StyleLayout:
     @cached_property
     def conv(self) -> Tensor:
         """Indices into s of the convolutions' channels: the ones that edits may move, int64 [C_conv]."""
-        return torch.cat([torch.arange(layer.start, layer.stop) for layer in self.conv_layers])
+        # Kept for good: made in inference mode, the indices could never take part in a backward pass.
+        with torch.inference_mode(False):
+            return torch.cat([torch.arange(layer.start, layer.stop) for layer in self.conv_layers])
 
     @property
     def conv_count(self) -> int:

@@ -1,0 +1,216 @@
+"""Bundles as written: TOML files found, checked and resolved. No network is built and no weight is read."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import math
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from styleclip.errors import BundleError
+
+BUILT_IN = Path(__file__).parent / "bundles"
+USER_FOLDER = Path("~/.config/styleclip/bundles")
+PACKAGE_PREFIX = "package:"
+IMAGENET = "imagenet"
+KNOWN_FIELDS = {
+    "description",
+    "neutral",
+    "templates",
+    "sigma_step",
+    "truncation_psi",
+    "generator",
+    "clip",
+    "judge_clip",
+    "identity",
+    "encoder",
+    "directions",
+}
+
+
+@dataclass(frozen=True)
+class BundleSpec:
+    """A bundle as written: paths resolved, nothing loaded. `clip` and `judge_clip` are arguments of `load_clip`."""
+
+    name: str
+    path: Path
+    description: str
+    generator: Path
+    clip: Mapping[str, Any]
+    judge_clip: Mapping[str, Any] | None
+    identity: Path | None
+    encoder: Path | None
+    directions: Path | None
+    templates: tuple[str, ...]
+    neutral: str
+    sigma_step: float
+    truncation_psi: float
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Role → file, for all files that fix what the models compute (not the directions store, a folder)."""
+        named = {"generator": self.generator, "identity": self.identity, "encoder": self.encoder}
+        for role, settings in (("clip", self.clip), ("judge_clip", self.judge_clip)):
+            for key, suffix in (("checkpoint", ""), ("config", "_config")):
+                if settings and settings.get(key):
+                    named[role + suffix] = settings[key]
+        return {role: path for role, path in named.items() if path is not None}
+
+
+def _folders() -> Iterator[Path]:
+    if chosen := os.environ.get("STYLECLIP_BUNDLES"):
+        yield Path(chosen).expanduser()
+    yield USER_FOLDER.expanduser()
+    yield BUILT_IN
+
+
+def list_bundles() -> list[BundleSpec]:
+    """All bundles that can be named, the user's own before the built-in ones; a broken file raises BundleError."""
+    found: dict[str, BundleSpec] = {}
+    for folder in _folders():
+        for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
+            found.setdefault(path.stem, read_bundle(path))
+    return list(found.values())
+
+
+def _find(name: str | Path) -> Path:
+    text = str(name)
+    if text.endswith(".toml") or os.sep in text:
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise BundleError(f"bundle file {path} does not exist")
+        return path
+    names = []
+    for folder in _folders():
+        path = folder / f"{text}.toml"
+        if path.is_file():
+            return path
+        names += [other.stem for other in folder.glob("*.toml")] if folder.is_dir() else []
+    close = difflib.get_close_matches(text, names, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(set(names)))}"
+    raise BundleError(f"no bundle is called '{text}'; {hint} (or give the path of a TOML file)")
+
+
+def _resolve(value: str, folder: Path) -> Path:
+    """Paths are relative to the TOML file; "package:PACKAGE/…" lies inside an installed package, unimported."""
+    if not value.startswith(PACKAGE_PREFIX):
+        path = Path(value).expanduser()
+        return path if path.is_absolute() else folder / path
+    package, _, inside = value.removeprefix(PACKAGE_PREFIX).partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise BundleError(f"'{value}' names the package '{package}', which is not installed")
+    return Path(spec.submodule_search_locations[0]) / inside
+
+
+def read_bundle(name: str | Path) -> BundleSpec:
+    """Parse a bundle by name or path without loading weights.
+
+    Raises BundleError when it is unknown, is not TOML, or lacks or misspells a field.
+    """
+    path = _find(name)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BundleError(f"bundle {path} cannot be read: {error}") from error
+    if unknown := sorted(set(values) - KNOWN_FIELDS):
+        raise BundleError(
+            f"bundle {path}: unknown field '{unknown[0]}'; known are {', '.join(sorted(KNOWN_FIELDS))}"
+        )
+    for needed in ("generator", "clip"):
+        if not isinstance(values.get(needed), dict):
+            raise BundleError(f"bundle {path} lacks the section [{needed}]")
+    generator, clip = _path_of(values, "generator", path), _clip_settings(values, "clip", path)
+    assert generator is not None and clip is not None
+    return BundleSpec(
+        name=path.stem,
+        path=path,
+        description=_text(values, "description", "", path),
+        generator=generator,
+        clip=clip,
+        judge_clip=_clip_settings(values, "judge_clip", path),
+        identity=_path_of(values, "identity", path),
+        encoder=_path_of(values, "encoder", path),
+        directions=_path_of(values, "directions", path),
+        templates=_templates(values, path),
+        neutral=_text(values, "neutral", "a face", path),
+        sigma_step=_positive(values, "sigma_step", 5.0, path),
+        truncation_psi=_positive(values, "truncation_psi", 0.7, path),
+    )
+
+
+def _section(values: Mapping[str, Any], name: str, keys: set[str], path: Path) -> Mapping[str, Any] | None:
+    """The table `name`, which may hold texts under `keys` alone; None when it is absent."""
+    section = values.get(name)
+    if section is None:
+        return None
+    if not isinstance(section, dict):
+        raise BundleError(f"bundle {path}: [{name}] must be a section, not the value {section!r}")
+    for key, value in section.items():
+        if key not in keys:
+            raise BundleError(
+                f"bundle {path}: section [{name}] has the unknown field '{key}'; known: {', '.join(sorted(keys))}"
+            )
+        if not isinstance(value, str) or not value:
+            raise BundleError(f"bundle {path}: '{key}' of section [{name}] must be a text, not {value!r}")
+    return section
+
+
+def _path_of(values: Mapping[str, Any], name: str, path: Path) -> Path | None:
+    section = _section(values, name, {"path"}, path)
+    if section is None:
+        return None
+    if "path" not in section:
+        raise BundleError(f"bundle {path}: section [{name}] needs a 'path'")
+    return _resolve(section["path"], path.parent)
+
+
+def _clip_settings(values: Mapping[str, Any], name: str, path: Path) -> dict[str, Any] | None:
+    section = _section(values, name, {"model", "pretrained", "checkpoint", "config"}, path)
+    if section is None:
+        return None
+    if not {"model", "checkpoint"} & set(section):
+        raise BundleError(
+            f"bundle {path}: section [{name}] needs a 'checkpoint', or a 'model' and 'pretrained'"
+        )
+    return {
+        key: _resolve(value, path.parent) if key in ("checkpoint", "config") else value
+        for key, value in section.items()
+    }
+
+
+def _templates(values: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    templates = values.get("templates", ["{}"])
+    if templates == IMAGENET:
+        # Imported where it is needed: whoever lists bundles need not wait for torch.
+        from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+
+        return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+    if (
+        not isinstance(templates, list)
+        or not templates
+        or any(not isinstance(text, str) or "{}" not in text for text in templates)
+    ):
+        raise BundleError(
+            f'bundle {path}: templates must be a list of texts with {{}} inside, or "{IMAGENET}"'
+        )
+    return tuple(templates)
+
+
+def _text(values: Mapping[str, Any], name: str, default: str, path: Path) -> str:
+    value = values.get(name, default)
+    if not isinstance(value, str) or (not value.strip() and value != default):
+        raise BundleError(f"bundle {path}: '{name}' must be a text, not {value!r}")
+    return value
+
+
+def _positive(values: Mapping[str, Any], name: str, default: float, path: Path) -> float:
+    value = values.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise BundleError(f"bundle {path}: '{name}' must be a number above 0, not {value!r}")
+    return float(value)
