@@ -18,7 +18,7 @@ from styleclip.checkpoints import load_generator, save_native
 from styleclip.networks.encoder import Encoder, EncoderConfig
 
 WIDTHS, STRIDES, HIDDEN = (32, 64, 96, 128, 160), (2, 1, 2, 2, 2), 512
-STEPS, BATCH, RATE = 3600, 48, 2e-3
+STEPS, BATCH, RATE = 2600, 48, 2e-3
 PICTURE_FROM, PICTURE_BATCH = 0.6, 16
 SEED = 505
 

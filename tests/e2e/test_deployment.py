@@ -1,0 +1,109 @@
+"""What the README says: a server, a pool with deployments, a worker, a run; and a scheduled run that appears."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import wait_for
+from tiny_bundle import write_pictures
+
+from storage import read_metrics
+
+ROOT = Path(__file__).parents[2]
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+
+
+def call(*arguments: str) -> str:
+    """A prefect command, as a user types it in the project's folder."""
+    result = subprocess.run([PREFECT, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def ask(server: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """The server's answer, as the pages of the UI get it."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{server}/{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_server: str) -> str:
+    call("work-pool", "create", "gpu", "--type", "process", "--overwrite")
+    call("--no-prompt", "deploy", "--all")
+    return prefect_server
+
+
+@pytest.fixture
+def worker(deployed: str, tmp_path: Path) -> Iterator[None]:
+    with (tmp_path / "worker.log").open("w") as log:
+        process = subprocess.Popen(
+            [PREFECT, "worker", "start", "--pool", "gpu", "--limit", "1"],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
+        )
+        yield
+        process.terminate()
+        process.wait(30)
+
+
+def test_the_deployments_are_described_and_their_schedules_paused(deployed):
+    for name, tag in (("precompute", "precompute"), ("edit", "edit")):
+        deployment = ask(deployed, f"deployments/name/{name}/{name}")
+        assert deployment["work_pool_name"] == "gpu" and {"styleclip", tag} <= set(deployment["tags"])
+        assert deployment["description"] and [s["active"] for s in deployment["schedules"]] == [False]
+        fields = deployment["parameter_openapi_schema"]["definitions"][f"{name.title()}Params"]["properties"]
+        assert all(field.get("description") for field in fields.values())
+
+
+def test_a_run_from_the_command_line_completes(deployed, worker, tiny, tmp_path):
+    images = write_pictures(tmp_path / "images", 3)
+    params = {
+        "bundle": tiny,
+        "device": "cpu",
+        "images": str(images),
+        "output": str(tmp_path / "run"),
+        "edits": [{"name": "red", "target": "a face with red hair", "channels": 4}],
+    }
+    call("deployment", "run", "edit/edit", "--params", json.dumps({"params": params}), "--watch")
+    rows = read_metrics(str(tmp_path / "run"))
+    assert rows["status"].tolist() == ["ok"] * 3
+    runs = ask(deployed, "flow_runs/filter", {"flow_runs": {"state": {"name": {"any_": ["Completed"]}}}})
+    run = next(
+        run for run in runs if run["parameters"].get("params", {}).get("output") == str(tmp_path / "run")
+    )
+    artifacts = ask(deployed, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert {artifact["type"] for artifact in artifacts} == {"progress", "markdown", "table"}
+
+
+def test_a_schedule_that_is_switched_on_makes_runs(deployed):
+    deployment = ask(deployed, "deployments/name/precompute/precompute")
+    (schedule,) = deployment["schedules"]
+    call("deployment", "schedule", "resume", "precompute/precompute", schedule["id"])
+
+    def scheduled() -> Any:
+        return ask(
+            deployed,
+            "flow_runs/filter",
+            {
+                "flow_runs": {
+                    "deployment_id": {"any_": [deployment["id"]]},
+                    "state": {"type": {"any_": ["SCHEDULED"]}},
+                }
+            },
+        )
+
+    runs = wait_for(scheduled, 60, "scheduled run")
+    assert all(run["auto_scheduled"] for run in runs)
+    call("deployment", "schedule", "pause", "precompute/precompute", schedule["id"])
