@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -13,6 +14,7 @@ from storage.errors import StorageError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 MAX_ID = 120
+_HASH_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -31,61 +33,70 @@ class ImageFolder:
     skipped: int
 
 
-def _safe(name: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".").lstrip("-")
-    return plain[:MAX_ID] or "image"
+def safe_ids(relative: Sequence[str]) -> list[str]:
+    """An id for each of these different relative paths: the path without its ending, "/" written "__".
 
-
-def _ids(relative: list[str]) -> list[str]:
-    """Ids from relative paths without their endings ("sub/a.png" → "sub__a").
-
-    Where characters had to be replaced, or two ids would be equal, part of a hash of the path is added.
+    Ids are ASCII, at most 140 characters, begin with a letter, digit or "_", end with no dot, and differ even where
+    case does not count, so that they can be file names anywhere. Where the path does not make such an id, or two
+    paths make the same one ("a.png" and "a.jpg"), part of the path's hash is added; the other ids stay readable.
     """
-    wanted = [str(PurePosixPath(name).with_suffix("")).replace("/", "__") for name in relative]
-    safe = [_safe(name) for name in wanted]
+    bare = [str(PurePosixPath(name).with_suffix("")).replace("/", "__") for name in relative]
+    plain = [_plain(name) for name in bare]
     # Lower case, because some file systems cannot tell "A" from "a".
-    times = Counter(name.lower() for name in safe)
-    return [
-        f"{name}-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
-        if times[name.lower()] > 1 or name != before
-        else name
-        for name, before, path in zip(safe, wanted, relative, strict=True)
-    ]
+    times = Counter(name.lower() for name in plain)
+    readable = [name == full and times[name.lower()] == 1 for name, full in zip(plain, bare, strict=True)]
+    taken = {name.lower() for name, good in zip(plain, readable, strict=True) if good}
+    ids = []
+    for name, good, path in zip(plain, readable, relative, strict=True):
+        if good:
+            ids.append(name)
+            continue
+        digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()
+        digits = _HASH_DIGITS
+        # A file may bear the very name that another one's hash makes.
+        while (id_ := f"{name or 'image'}-{digest[:digits]}").lower() in taken:
+            digits += 1
+        taken.add(id_.lower())
+        ids.append(id_)
+    return ids
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")[:MAX_ID].rstrip(".")
 
 
 def list_images(uri: str) -> ImageFolder:
-    """All PNG, JPEG and WebP files below a folder (by ending, any case), sorted; hidden files are passed over.
+    """All PNG, JPEG and WebP files below a folder (by ending, any case), sorted by path.
 
-    Raises StorageError when the folder does not exist or holds no image.
+    Links to folders are followed; names that begin with a dot are passed over. Files that are no images by name are
+    counted in `skipped`; files that are images by name only are listed, and become failed rows. Raises StorageError
+    when the folder does not exist, cannot be listed, or holds no image.
     """
-    fs, root = uris.filesystem(uri)
-    if not fs.exists(root):
+    if not uris.exists(uri):
         raise StorageError(f"image folder {uri} does not exist")
-    if not fs.isdir(root):
+    if not uris.is_folder(uri):
         raise StorageError(f"{uri} is a file; give the folder that holds the images")
-    prefix = root.rstrip("/") + "/"
-    found, skipped = [], 0
-    for path in fs.find(root):
-        relative = path[len(prefix) :] if path.startswith(prefix) else path.rsplit("/", 1)[-1]
-        if any(part.startswith(".") for part in relative.split("/")):
-            continue
-        if PurePosixPath(relative).suffix.lower() in EXTENSIONS:
-            found.append((relative, path))
-        else:
-            skipped += 1
+    names = uris.list_files(uri)
+    found = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
+    skipped = len(names) - len(found)
     if not found:
         raise StorageError(f"image folder {uri} holds no PNG, JPEG or WebP file ({skipped} other files)")
-    found.sort()
-    ids = _ids([relative for relative, _ in found])
-    unstrip = fs.unstrip_protocol if uris.is_remote(uri) else str
+    # Absolute, because the plan outlives the working directory.
+    root = uri if uris.is_remote(uri) else str(uris.local_path(uri).absolute())
     return ImageFolder(
-        tuple(ImageRef(id_, unstrip(path)) for id_, (_, path) in zip(ids, found, strict=True)), skipped
+        tuple(ImageRef(id_, uris.join(root, name)) for id_, name in zip(safe_ids(found), found, strict=True)),
+        skipped,
     )
 
 
 def content_hash(path: str) -> str:
-    """First 16 hex digits of the file's sha256; "unreadable" when it cannot be read (it will be a failed row)."""
+    """First 16 hex digits of the file's sha256; "unreadable" when it cannot be read (it will be a failed row).
+
+    Errors of the network pass, so that they are tried again.
+    """
     try:
-        return hashlib.sha256(uris.read_bytes(path)).hexdigest()[:16]
+        return uris.sha256_of(path)[:16]
+    except (ConnectionError, TimeoutError):
+        raise
     except OSError:
         return "unreadable"

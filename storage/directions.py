@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
 
-from storage import uris
-from storage.errors import PlanMismatch, StorageError, StoreCorrupt
-from storage.plan import compare
+from storage import arrays, uris
+from storage.errors import StorageError
 
 SCHEMA_VERSION = 1
 CHUNK_ROWS = 64
+KIND = "directions"
+_HOW = "styleclip precompute --output {uri}"
 _BLOCK_ARRAYS = ("sum", "count", "resultant", "magnitude")
 
 
@@ -35,23 +35,20 @@ class DirectionStore:
     Arrays: `sum` [C, D] of unit differences, `count` [C], `resultant` [C] (‖sum‖ / count), `magnitude` [C, D] (sum of
     the differences before they are made unit), `style_mean` [C], `style_std` [C], `layer` [C], `channel` [C],
     finished `directions` [C, D], and `done` [blocks]. A block is one shard, so that two writers never share one, and
-    its done mark is written after its data.
+    its done mark is written after its data. Dimensions are named, so that xarray opens the store.
+
+    Every reader raises StoreCorrupt, with the name of the file, for damaged and for lost files.
     """
 
     def __init__(self, uri: str, group: zarr.Group) -> None:
         self.uri, self._group = uri, group
-        attrs: dict[str, Any] = dict(group.attrs)
-        if attrs.get("schema_version") != SCHEMA_VERSION:
-            raise StoreCorrupt(
-                f"{uri} has schema version {attrs.get('schema_version')}, this program reads {SCHEMA_VERSION}"
-            )
-        self.attrs = attrs
-        self.block = int(attrs["block"])
+        self.attrs: dict[str, Any] = dict(group.attrs)
+        self.block = int(self.attrs["block"])
 
     @staticmethod
     def exists(uri: str) -> bool:
         """Whether a store with its statistics is there (they are written when it is made)."""
-        return uris.exists(uris.join(uri, "ready.json"))
+        return arrays.is_ready(uri)
 
     @classmethod
     def create(
@@ -69,69 +66,44 @@ class DirectionStore:
     ) -> DirectionStore:
         """Make an empty store for C = len(std) channels of D = `dim`; `attrs` identify the computation.
 
-        `layer` [C] are positions in `layer_names`, `channel` [C] numbers inside the layer. An unfinished store
-        without its ready mark is overwritten. Raises StorageError when the place cannot be written.
+        `layer` [C] are positions in `layer_names`, `channel` [C] numbers inside the layer. A store whose making was
+        cut off is overwritten, anything else is not: StorageError then, and when the place cannot be written.
         """
         count = len(std)
-        try:
-            group = zarr.open_group(uris.zarr_store(uri), mode="w", zarr_format=3)
+        assert mean.shape == std.shape == layer.shape == channel.shape == (count,), (mean.shape, layer.shape)
+        assert count > 0 and dim > 0 and block > 0, (count, dim, block)
+        group = arrays.new_group(uri, KIND)
+        with uris.explained(uri):
+            for name, dtype, shape in (
+                ("sum", "float32", (count, dim)),
+                ("magnitude", "float32", (count, dim)),
+                ("directions", "float32", (count, dim)),
+                ("count", "int64", (count,)),
+                ("resultant", "float32", (count,)),
+            ):
+                _make(group, name, shape, dtype, block)
+            for name, dtype, values in (
+                ("style_mean", "float32", mean),
+                ("style_std", "float32", std),
+                ("layer", "int32", layer),
+                ("channel", "int32", channel),
+            ):
+                _make(group, name, (count,), dtype, block)[:] = values.astype(dtype)
             blocks = -(-count // block)
-            for name, dtype, wide in (
-                ("sum", "float32", True),
-                ("magnitude", "float32", True),
-                ("directions", "float32", True),
-                ("count", "int64", False),
-                ("resultant", "float32", False),
-            ):
-                _make(group, name, (count, dim) if wide else (count,), dtype, block)
-            for name, values in (
-                ("style_mean", np.asarray(mean, np.float32)),
-                ("style_std", np.asarray(std, np.float32)),
-                ("layer", np.asarray(layer, np.int32)),
-                ("channel", np.asarray(channel, np.int32)),
-            ):
-                _make(group, name, (count,), str(values.dtype), block)[:] = values
-            group.create_array(
-                "done", shape=(blocks,), chunks=(1,), dtype="uint8", fill_value=0, dimension_names=("block",)
-            )
-            group.attrs.update(
-                {
-                    **attrs,
-                    "schema_version": SCHEMA_VERSION,
-                    "block": block,
-                    "layer_names": list(layer_names),
-                    "versions": _package_versions(),
-                }
-            )
-            # Last of all: a store without this mark was cut off while it was made.
-            uris.write_bytes(uris.join(uri, "ready.json"), b"{}\n")
-        except OSError as error:
-            raise StorageError(f"the directions store {uri} cannot be written: {error}") from error
+            arrays.make_array(group, "done", (blocks,), "uint8", ("block",), rows=1, chunk=1)
+            about = {"block": block, "layer_names": list(layer_names), "versions": _package_versions()}
+            arrays.make_ready(group, {**attrs, **about}, SCHEMA_VERSION)
         return cls(uri, group)
 
     @classmethod
     def open(cls, uri: str, expected: Mapping[str, Any] | None = None) -> DirectionStore:
         """Open a store; with `expected`, check that it belongs to that computation.
 
-        Raises StorageError when there is none, PlanMismatch (naming what differs) when it is another one.
+        Raises StorageError when there is none, StoreCorrupt when it is something else or was cut off while it was
+        made, PlanMismatch (naming what differs) when it belongs to another computation.
         """
-        if not uris.exists(uri):
-            raise StorageError(
-                f"no directions store at {uri}: make one with `styleclip precompute --output {uri}`"
-            )
-        try:
-            group = zarr.open_group(uris.zarr_store(uri), mode="r+" if not uris.is_remote(uri) else "a")
-        except (OSError, KeyError, ValueError, zarr.errors.BaseZarrError) as error:
-            raise StoreCorrupt(f"{uri} is not a directions store ({error})") from error
-        store = cls(uri, group)
-        if expected is not None:
-            earlier = {key: store.attrs.get(key) for key in expected}
-            if differences := compare(earlier, dict(expected)):
-                raise PlanMismatch(
-                    f"the directions store {uri} was made otherwise ({'; '.join(differences[:3])}): "
-                    "choose another output, or repeat the earlier call to continue it"
-                )
-        return store
+        how = _HOW.format(uri=uri)
+        return cls(uri, arrays.open_group(uri, KIND, SCHEMA_VERSION, how, expected))
 
     @property
     def block_slices(self) -> list[slice]:
@@ -141,29 +113,47 @@ class DirectionStore:
 
     def missing_blocks(self) -> list[int]:
         """Numbers of the blocks that are not done."""
-        return np.flatnonzero(self._read("done") == 0).tolist()
+        return np.flatnonzero(self._read("done", written=False) == 0).tolist()
 
     def write_block(
         self, block: int, sum_: np.ndarray, count: np.ndarray, resultant: np.ndarray, magnitude: np.ndarray
     ) -> None:
-        """Write one whole block, [c, D] and [c], and then its done mark."""
+        """Write one whole block, [c, D] and [c], and then its done mark.
+
+        Raises StorageError, and writes nothing, when a value is not a finite number.
+        """
         part = self.block_slices[block]
-        for name, values in zip(_BLOCK_ARRAYS, (sum_, count, resultant, magnitude), strict=True):
-            array = self._array(name)
-            assert len(values) == part.stop - part.start, (name, values.shape, part)
-            array[part] = values.astype(array.dtype)
-        self._array("done")[block] = 1
+        given = dict(zip(_BLOCK_ARRAYS, (sum_, count, resultant, magnitude), strict=True))
+        for name, values in given.items():
+            assert values.shape == (part.stop - part.start, *self._array(name).shape[1:]), (
+                name,
+                values.shape,
+            )
+            if not np.isfinite(values).all():
+                bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+                raise StorageError(
+                    f"{self.uri}: '{name}' of channel {part.start + bad[0]} is not a finite number "
+                    f"({len(bad)} such channels in block {block}): are the weights of the bundle sound?"
+                )
+        with uris.explained(self.uri):
+            for name, values in given.items():
+                array = self._array(name)
+                array[part] = values.astype(array.dtype)
+            self._array("done")[block] = 1
 
     def finalize(self) -> None:
-        """Write `directions`: unit rows of `sum`. Raises StorageError when blocks are missing."""
+        """Write `directions`: unit rows of `sum`, zeros where the sum is zero. Raises StorageError when blocks are
+        missing; harmless when it was done before."""
         if missing := self.missing_blocks():
             raise StorageError(
-                f"{self.uri}: {len(missing)} blocks are not done; run precompute again to finish them"
+                f"{self.uri}: {len(missing)} of {len(self.block_slices)} blocks are not done; "
+                "run precompute again to finish them"
             )
         total = self._read("sum")
         length = np.linalg.norm(total, axis=1, keepdims=True)
-        self._array("directions")[:] = total / np.maximum(length, 1e-12)
-        self._group.attrs["finished"] = True
+        with uris.explained(self.uri):
+            self._array("directions")[:] = total / np.maximum(length, 1e-12)
+            self._group.attrs["finished"] = True
         self.attrs["finished"] = True
 
     def directions(self) -> np.ndarray:
@@ -186,47 +176,37 @@ class DirectionStore:
         return self._read("style_std")
 
     @property
+    def layer(self) -> np.ndarray:
+        """Position in `attrs["layer_names"]` of each channel's layer, int32 [C]."""
+        return self._read("layer")
+
+    @property
+    def channel(self) -> np.ndarray:
+        """Number of each channel inside its layer, int32 [C]."""
+        return self._read("channel")
+
+    @property
     def resultant(self) -> np.ndarray:
-        """Reliability of each channel in [0, 1], float32 [C]."""
-        return self._read("resultant")
+        """Reliability of each channel in [0, 1], float32 [C]; 0 in blocks that are not done."""
+        return self._read("resultant", written=not self.missing_blocks())
 
     @property
     def count(self) -> np.ndarray:
-        """Images that each channel's sum is over, int64 [C]."""
-        return self._read("count")
+        """Images that each channel's sum is over, int64 [C]; 0 in blocks that are not done."""
+        return self._read("count", written=not self.missing_blocks())
 
     def magnitude(self) -> np.ndarray:
-        """Mean unnormalised difference of each channel, float32 [C, D]."""
-        return self._read("magnitude") / np.maximum(self.count, 1)[:, None].astype(np.float32)
+        """Mean unnormalised difference of each channel, float32 [C, D]; 0 in blocks that are not done."""
+        total = self._read("magnitude", written=not self.missing_blocks())
+        return total / np.maximum(self.count, 1)[:, None].astype(np.float32)
 
     def _array(self, name: str) -> zarr.Array:
-        try:
-            array = self._group[name]
-        except KeyError as error:
-            raise StoreCorrupt(f"{self.uri} lacks the array '{name}'; make the store again") from error
-        assert isinstance(array, zarr.Array)
-        return array
+        return arrays.get_array(self.uri, self._group, name)
 
-    def _read(self, name: str) -> np.ndarray:
-        try:
-            return np.asarray(self._array(name)[:])
-        except (RuntimeError, ValueError, OSError) as error:
-            raise StoreCorrupt(
-                f"{uris.join(self.uri, name)} is damaged ({error}): restore it from a copy or make the store again"
-            ) from error
+    def _read(self, name: str, written: bool = True) -> np.ndarray:
+        return arrays.read_rows(self.uri, self._array(name), slice(None), written)
 
 
 def _make(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str, block: int) -> zarr.Array:
-    rows = min(CHUNK_ROWS, block)
-    # A shard holds whole chunks; a block that is no multiple of the chunk becomes one chunk.
-    rows = rows if block % rows == 0 else block
-    return group.create_array(
-        name,
-        shape=shape,
-        chunks=(rows, *shape[1:]),
-        shards=(block, *shape[1:]),
-        dtype=dtype,
-        fill_value=0,
-        compressors=[ZstdCodec(level=3, checksum=True)],
-        dimension_names=("style_channel", "embedding")[: len(shape)],
-    )
+    dims = ("style_channel", "embedding")[: len(shape)]
+    return arrays.make_array(group, name, shape, dtype, dims, rows=block, chunk=min(CHUNK_ROWS, block))

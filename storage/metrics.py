@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -56,10 +57,17 @@ SCHEMA = pa.schema(
     [pa.field(name, kind, nullable=False) for name, kind in KEYS]
     + [pa.field(name, kind) for name, kind in VALUES]
 )
-_SHARD = re.compile(r"flow=([^/]+)/run=r-([^/]+)/shard-(\d+)\.parquet$")
+READERS = 8
+"""Threads that read the files of a run: mostly they wait for a disk or a network."""
+STATUSES = frozenset({"ok", "failed"})
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_SHARD = re.compile(r"flow=([^/]+)/run=r-([^/]+)/shard-(\d+)\.parquet")
 
 
 def _shard_uri(run_dir: str, flow: str, run: str, shard: int) -> str:
+    for name in (flow, run):
+        if not _NAME.fullmatch(name):
+            raise StorageError(f"'{name}' cannot name a flow or run: use letters, digits, '.', '_' and '-'")
     # Without the prefix a run called "001" would come back as the number 1.
     return uris.join(run_dir, "metrics", f"flow={flow}", f"run=r-{run}", f"shard-{shard:05d}.parquet")
 
@@ -67,23 +75,44 @@ def _shard_uri(run_dir: str, flow: str, run: str, shard: int) -> str:
 def write_shard(run_dir: str, flow: str, run: str, shard: int, rows: Iterable[Mapping[str, Any]]) -> None:
     """Commit a shard: its rows in one file, under a temporary name first. A shard without its file never happened.
 
-    Missing optional values become null; an unknown column is an error here rather than lost in a reader.
+    Missing optional values become null. Raises StorageError for an unknown column, a missing key, a status that is
+    neither "ok" nor "failed", and a value of the wrong type: better here than lost in a reader.
     """
+    uri = _shard_uri(run_dir, flow, run, shard)
     complete = [{**row, "schema_version": SCHEMA_VERSION} for row in rows]
     for row in complete:
         if unknown := set(row) - set(SCHEMA.names):
             raise StorageError(f"metrics have no column {', '.join(sorted(unknown))}")
-    table = pa.Table.from_pylist(complete, schema=SCHEMA)
+        if missing := [name for name, _ in KEYS if row.get(name) is None]:
+            raise StorageError(f"a row of metrics lacks {', '.join(missing)}: {row}")
+        if row["status"] not in STATUSES:
+            raise StorageError(f"the status of a row is 'ok' or 'failed', not '{row['status']}'")
+    columns = []
+    for field in SCHEMA:
+        try:
+            columns.append(pa.array([_storable(row.get(field.name)) for row in complete], field.type))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise StorageError(f"column '{field.name}' of the metrics holds {field.type}: {error}") from error
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    uris.write_bytes(_shard_uri(run_dir, flow, run, shard), buffer.getvalue())
+    pq.write_table(pa.table(columns, schema=SCHEMA), buffer)
+    uris.write_bytes(uri, buffer.getvalue())
+
+
+def _storable(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # File names that are no UTF-8 come as lone surrogates, which Parquet cannot hold: written "\udcff" instead.
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _files(run_dir: str) -> list[tuple[str, re.Match[str]]]:
-    fs, root = uris.filesystem(uris.join(run_dir, "metrics"))
-    if not fs.exists(root):
+    """(URI, match) of every committed shard."""
+    root = uris.join(run_dir, "metrics")
+    if not uris.exists(root):
         return []
-    return [(path, match) for path in sorted(fs.find(root)) if (match := _SHARD.search(path))]
+    return [
+        (uris.join(root, name), match) for name in uris.list_files(root) if (match := _SHARD.fullmatch(name))
+    ]
 
 
 def finished_shards(run_dir: str, flow: str, run: str) -> set[int]:
@@ -92,37 +121,49 @@ def finished_shards(run_dir: str, flow: str, run: str) -> set[int]:
 
 
 def read_metrics(run_dir: str) -> pd.DataFrame:
-    """All rows of a run folder, with the columns flow and run; columns that older files lack are null.
+    """All rows of a run folder, with the columns flow and run.
 
-    Raises StorageError when there are none, StoreCorrupt when a file cannot be read.
+    Columns that older files lack are null, columns that only newer files have are kept. Whole numbers stay whole
+    (nullable Int64). Raises StorageError when there are no metrics, StoreCorrupt when a file cannot be read.
     """
     files = _files(run_dir)
     if not files:
-        raise StorageError(f"{run_dir} holds no metrics")
-    fs, _ = uris.filesystem(run_dir)
-    tables = []
-    for path, match in files:
-        try:
-            table = pq.read_table(io.BytesIO(fs.cat_file(path)))
-        except (pa.ArrowException, OSError) as error:
-            raise StoreCorrupt(
-                f"{path} cannot be read ({error}); delete it and run again to redo the shard"
-            ) from error
-        columns = [
-            table[field.name].cast(field.type)
-            if field.name in table.column_names
-            else pa.nulls(len(table), field.type)
-            for field in SCHEMA
-        ]
-        nullable = pa.schema([pa.field(field.name, field.type) for field in SCHEMA])
-        whole = pa.table(columns, schema=nullable)
-        whole = whole.append_column("flow", pa.array([match[1]] * len(table), pa.string()))
-        tables.append(whole.append_column("run", pa.array([match[2]] * len(table), pa.string())))
-    return pa.concat_tables(tables).to_pandas()
+        raise StorageError(
+            f"{run_dir} holds no metrics: is it the output folder of a run, and has a shard finished?"
+        )
+    with ThreadPoolExecutor(READERS) as pool:
+        tables = list(pool.map(lambda file: _read(file[0], file[1][1], file[1][2]), files))
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    # Without this a column of integers with nulls becomes floats, and large seeds change.
+    return whole.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+
+def _read(uri: str, flow: str, run: str) -> pa.Table:
+    try:
+        # Through bytes and without a schema of its own: a path would add its hive columns a second time.
+        table = pq.read_table(io.BytesIO(uris.read_bytes(uri)))
+        columns = {
+            name: table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)
+            for name, kind in KEYS + VALUES
+        }
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, ConnectionError | TimeoutError):
+            raise
+        why = " ".join(str(error).split())
+        raise StoreCorrupt(
+            f"{uri} cannot be read ({why}): delete it and run again to redo the shard"
+        ) from error
+    columns |= {name: table[name] for name in table.column_names if name not in columns}
+    columns["flow"] = pa.array([flow] * len(table), pa.string())
+    columns["run"] = pa.array([run] * len(table), pa.string())
+    return pa.table(columns)
 
 
 def write_table(uri: str, table: pd.DataFrame) -> None:
-    """Any other table, curves and evaluation results, as one Parquet file; whole or absent."""
+    """Any other table, training curves (RUN/curves/NAME.parquet) and evaluation results; whole or absent.
+
+    Kept out of RUN/metrics, so that readers of that folder see rows of one schema.
+    """
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     uris.write_bytes(uri, buffer.getvalue())

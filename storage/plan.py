@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from storage import uris
-from storage.errors import PlanMismatch, StoreCorrupt
+from storage.errors import PlanMismatch, StorageError, StoreCorrupt
 
 PLAN_VERSION = 1
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,25 @@ class PlannedImage:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Sorted inputs × edits in fixed shards, and the fingerprint of every model and parameter."""
+    """Inputs, sorted by id, × edits in fixed shards, and the fingerprint of every model and parameter.
+
+    Raises StorageError when two images have one id, or when the shard size is below 1.
+    """
 
     images: tuple[PlannedImage, ...]
     edits: tuple[Mapping[str, Any], ...]
     shard_size: int
     fingerprint: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.shard_size < 1:
+            raise StorageError(f"shard_size is {self.shard_size}: at least one image must be in a shard")
+        twice = [id_ for id_, times in Counter(image.id for image in self.images).items() if times > 1]
+        if twice:
+            raise StorageError(f"two images of the plan have the id '{twice[0]}': give every image its own")
+        # Sorted here, so that shards are the same whoever lists the folder.
+        object.__setattr__(self, "images", tuple(sorted(self.images, key=lambda image: image.id)))
+        object.__setattr__(self, "edits", tuple(self.edits))
 
     @property
     def shards(self) -> list[tuple[PlannedImage, ...]]:
@@ -37,14 +52,16 @@ class RunPlan:
         return [self.images[i : i + self.shard_size] for i in range(0, len(self.images), self.shard_size)]
 
     def to_json(self) -> str:
-        """Readable, and stable: the same plan gives the same text."""
+        """Readable, and stable: the same plan gives the same text, in ASCII."""
         body = {"version": PLAN_VERSION, **asdict(self)}
         return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True)
 
     @classmethod
     def from_json(cls, text: str) -> RunPlan:
-        """Inverse of `to_json`."""
+        """Inverse of `to_json`. Raises ValueError, KeyError or TypeError for anything else."""
         body = json.loads(text)
+        if body["version"] != PLAN_VERSION:
+            raise ValueError(f"it is of version {body['version']}, this program reads {PLAN_VERSION}")
         return cls(
             tuple(PlannedImage(**image) for image in body["images"]),
             tuple(body["edits"]),
@@ -59,55 +76,84 @@ def _path(run_dir: str) -> str:
 
 def load_plan(run_dir: str) -> RunPlan | None:
     """The plan of a run folder, None when there is none. Raises StoreCorrupt when it cannot be read."""
-    if not uris.exists(_path(run_dir)):
+    try:
+        text = uris.read_bytes(_path(run_dir))
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        return RunPlan.from_json(uris.read_bytes(_path(run_dir)).decode("utf-8"))
-    except (ValueError, KeyError, TypeError) as error:
+        return RunPlan.from_json(text.decode("utf-8"))
+    except (ValueError, KeyError, TypeError, AttributeError, StorageError) as error:
         raise StoreCorrupt(
-            f"{_path(run_dir)} cannot be read as a plan ({error}); use another output folder"
+            f"{_path(run_dir)} cannot be read as a plan ({error}): use another output folder"
         ) from error
 
 
 def keep_plan(run_dir: str, plan: RunPlan) -> bool:
     """Write the plan of a new run, or check that the folder's plan is this one; True when the run is continued.
 
-    Raises PlanMismatch, naming what differs, when the folder belongs to another run.
+    Of two runs that begin at once in one folder one writes its plan, and the other is checked against it. Raises
+    PlanMismatch, naming what differs, when the folder belongs to another run.
     """
     earlier = load_plan(run_dir)
     if earlier is None:
-        uris.write_bytes(_path(run_dir), plan.to_json().encode("utf-8"))
-        return False
-    differences = compare(json.loads(earlier.to_json()), json.loads(plan.to_json()))
-    if differences:
-        shown = "; ".join(differences[:3]) + (
-            f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
-        )
+        if uris.write_new(_path(run_dir), plan.to_json().encode("ascii")):
+            return False
+        earlier = load_plan(run_dir)
+        if earlier is None:
+            raise StoreCorrupt(
+                f"{_path(run_dir)} was taken away while it was read: run the same command again"
+            )
+    if differences := _differences(earlier, plan):
         raise PlanMismatch(
-            f"{run_dir} belongs to another run ({shown}): choose another output folder, "
+            f"{run_dir} belongs to another run ({listed(differences)}): choose another output folder, "
             "or repeat the earlier call to continue it"
         )
     return True
 
 
+def listed(differences: Sequence[str]) -> str:
+    """The first differences on one line, and how many more there are."""
+    more = len(differences) - _SHOWN
+    return "; ".join(differences[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _differences(earlier: RunPlan, now: RunPlan) -> list[str]:
+    found = compare(earlier.fingerprint, now.fingerprint)
+    found += compare(earlier.shard_size, now.shard_size, "shard_size")
+    found += compare(earlier.edits, now.edits, "edits")
+    before, after = ({image.id: image for image in plan.images} for plan in (earlier, now))
+    found += [f"image '{id_}' is gone" for id_ in before if id_ not in after]
+    found += [f"image '{id_}' is new" for id_ in after if id_ not in before]
+    for id_ in before:
+        if id_ not in after:
+            continue
+        if before[id_].hash != after[id_].hash:
+            found.append(f"the content of image '{id_}' has changed")
+        else:
+            found += compare(before[id_].path, after[id_].path, f"the path of image '{id_}'")
+    return found
+
+
 def compare(earlier: Any, now: Any, at: str = "") -> list[str]:
-    """Human-readable differences of two JSON values."""
+    """Human-readable differences of two JSON values; tuples count as lists, as they come back from a file."""
     if isinstance(earlier, Mapping) and isinstance(now, Mapping):
         found = []
-        for key in sorted({*earlier, *now}):
+        for key in sorted({*earlier, *now}, key=str):
             found += compare(earlier.get(key), now.get(key), f"{at}.{key}" if at else str(key))
         return found
-    if isinstance(earlier, list) and isinstance(now, list) and len(earlier) != len(now):
-        return [f"{at}: {len(earlier)} before, {len(now)} now"]
-    if isinstance(earlier, Sequence) and isinstance(now, Sequence) and not isinstance(earlier, str):
+    if isinstance(earlier, list | tuple) and isinstance(now, list | tuple):
+        if len(earlier) != len(now):
+            return [f"{at}: {len(earlier)} before, {len(now)} now"]
         return [
             line
             for index, (a, b) in enumerate(zip(earlier, now, strict=True))
             for line in compare(a, b, f"{at}[{index}]")
         ]
-    return [] if earlier == now else [f"{at} was {_short(earlier)}, is {_short(now)}"]
+    # Not a number is not equal to itself, and means the same all the same.
+    same = earlier == now or (earlier != earlier and now != now)
+    return [] if same else [f"{at} was {_short(earlier)}, is {_short(now)}"]
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= 40 else text[:39] + "…"

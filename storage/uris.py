@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import re
+import stat
 import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +20,26 @@ from zarr.storage import FsspecStore, LocalStore
 
 from storage.errors import StorageError
 
+# A colon alone makes no URI: local folders may be called "a::b" or "12:30".
+_PROTOCOL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# Other processes write to the same folders, so a remembered listing is a wrong one.
+_OPTIONS = {"use_listings_cache": False}
+_HOPELESS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EDQUOT}
+    | {errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
+)
+_PIECE = 1 << 20
+
 
 def is_remote(uri: str) -> bool:
-    """True for "s3://…" and the like, false for local paths."""
-    return "://" in uri and not uri.startswith("file://")
+    """True for "s3://…" and the like, false for local paths and "file://…"."""
+    return _PROTOCOL.match(uri) is not None and not uri.startswith("file://")
+
+
+def local_path(uri: str) -> Path:
+    """The path of a local URI, with a leading "~/" resolved."""
+    path = Path(uri.removeprefix("file://"))
+    return path.expanduser() if path.parts[:1] == ("~",) else path
 
 
 def join(uri: str, *parts: str) -> str:
@@ -26,8 +49,10 @@ def join(uri: str, *parts: str) -> str:
 
 def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """(file system, path on it). Raises StorageError when the protocol's driver is not installed."""
+    if not is_remote(uri):
+        return fsspec.filesystem("file"), str(local_path(uri).absolute())
     try:
-        return url_to_fs(uri)
+        return url_to_fs(uri, **_OPTIONS)
     except (ImportError, ValueError) as error:
         raise StorageError(
             f"{uri}: no driver for this kind of path ({error}); for s3:// install the extra 's3'"
@@ -36,35 +61,180 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
+    if not is_remote(uri):
+        return local_path(uri).exists()
     fs, path = filesystem(uri)
     return bool(fs.exists(path))
 
 
+def is_folder(uri: str) -> bool:
+    """Whether a folder is there; on object stores, whether a key begins with this path."""
+    if not is_remote(uri):
+        return local_path(uri).is_dir()
+    fs, path = filesystem(uri)
+    return bool(fs.isdir(path))
+
+
+def size_of(uri: str) -> int:
+    """Bytes of a file. Raises OSError when there is none, or when it is a pipe or device, which would never end."""
+    if is_remote(uri):
+        fs, path = filesystem(uri)
+        return int(fs.info(path)["size"])
+    found = local_path(uri).stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), uri)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file", uri)
+    return found.st_size
+
+
 def read_bytes(uri: str) -> bytes:
-    """The whole file."""
+    """The whole file. Raises OSError (FileNotFoundError, …) when it cannot be read."""
+    if not is_remote(uri):
+        size_of(uri)
+        return local_path(uri).read_bytes()
     fs, path = filesystem(uri)
     return fs.cat_file(path)
 
 
+def sha256_of(uri: str) -> str:
+    """sha256 of a file of any size, in hexadecimal. Raises OSError when it cannot be read."""
+    size_of(uri)
+    fs, path = filesystem(uri)
+    digest = hashlib.sha256()
+    with fs.open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn an OSError that no second attempt can cure into one line about `uri`; others pass, to be tried again."""
+    try:
+        yield
+    except OSError as error:
+        missing_bucket = is_remote(uri) and isinstance(error, FileNotFoundError)
+        if error.errno not in _HOPELESS and not isinstance(error, PermissionError) and not missing_bucket:
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "free some space and run again"
+        else:
+            advice = "choose another place, or mend its permissions"
+        raise StorageError(f"{uri} cannot be written ({error.strerror or error}): {advice}") from error
+
+
 def write_bytes(uri: str, data: bytes) -> None:
-    """Write a file so that it is either whole or absent: temporary name and rename, or one object put."""
-    if is_remote(uri):
-        fs, path = filesystem(uri)
-        fs.pipe_file(path, data)
-        return
-    target = Path(uri.removeprefix("file://"))
+    """Write a file so that it is either whole or absent: temporary name and rename, or one object put.
+
+    Raises StorageError when the place can never be written (permissions, full disk, a file where a folder must be).
+    """
+    with explained(uri):
+        if is_remote(uri):
+            fs, path = filesystem(uri)
+            fs.pipe_file(path, data)
+            return
+        target = local_path(uri)
+        with _temporary(target, data) as temporary:
+            os.replace(temporary, target)
+
+
+def write_new(uri: str, data: bytes) -> bool:
+    """Like `write_bytes`, but never over an existing file: of several writers one gets True, the others False."""
+    with explained(uri):
+        try:
+            if is_remote(uri):
+                fs, path = filesystem(uri)
+                fs.pipe_file(path, data, mode="create")
+                return True
+            target = local_path(uri)
+            with _temporary(target, data) as temporary:
+                _link(temporary, target)
+            return True
+        except FileExistsError:
+            # mkdir raises it as well, when a file stands where a folder must be
+            if not is_remote(uri) and not target.exists():
+                raise
+            return False
+
+
+def _link(temporary: Path, target: Path) -> None:
+    """A rename that raises FileExistsError when the name is taken."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some file systems know no links; between these two lines another writer could come, and only there.
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        os.replace(temporary, target)
+
+
+@contextmanager
+def _temporary(target: Path, data: bytes) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own per writer: two attempts at one shard never share a temporary file.
+    # A name of its own per writer: two attempts at one file never share a temporary one.
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(data)
-        os.replace(temporary, target)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def zarr_store(uri: str) -> Any:
-    """A Zarr store at a local path or URI."""
+def entries(uri: str) -> list[str]:
+    """Names of everything directly inside a folder, those that begin with a dot as well."""
+    if not is_remote(uri):
+        return sorted(os.listdir(local_path(uri)))
+    fs, path = filesystem(uri)
+    return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in fs.ls(path, detail=False))
+
+
+def list_files(uri: str) -> list[str]:
+    """Paths, relative to the folder `uri`, of all files below it, sorted; names that begin with a dot are left out.
+
+    Links to folders are followed, and each folder is listed once however many links lead to it. Raises StorageError
+    when a folder cannot be listed.
+    """
     if is_remote(uri):
-        return FsspecStore.from_url(uri)
-    return LocalStore(uri.removeprefix("file://"))
+        fs, root = filesystem(uri)
+        prefix = root.rstrip("/") + "/"
+        names = [path[len(prefix) :] for path in fs.find(root) if path.startswith(prefix)]
+        return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
+    return sorted(_walk(local_path(uri)))
+
+
+def _walk(root: Path) -> Iterator[str]:
+    # Links wait until all real folders are listed, so that files keep their real names.
+    folders, links = deque([""]), deque[str]()
+    seen: set[tuple[int, int]] = set()
+    while folders or links:
+        folder = (folders or links).popleft()
+        try:
+            where = os.stat(root / folder)
+            if (where.st_dev, where.st_ino) in seen:
+                continue
+            seen.add((where.st_dev, where.st_ino))
+            with os.scandir(root / folder) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise StorageError(
+                f"folder {root / folder} cannot be listed ({error.strerror}): mend its permissions or move it away"
+            ) from error
+        for entry in inside:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                (links if entry.is_symlink() else folders).append(name)
+            else:
+                yield name
+
+
+def zarr_store(uri: str) -> Any:
+    """A Zarr store at a local path or URI. Raises StorageError when the protocol's driver is not installed."""
+    if not is_remote(uri):
+        return LocalStore(local_path(uri))
+    filesystem(uri)  # says what to install, where Zarr would not
+    return FsspecStore.from_url(uri, storage_options=dict(_OPTIONS))

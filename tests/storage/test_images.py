@@ -108,7 +108,7 @@ def bomb() -> bytes:
     [
         (b"", "Empty"),
         (b"hello, I am text", "NotAnImage"),
-        (b"GIF89a" + b"\0" * 50, "NotAnImage"),
+        (b"GIF89a" + b"\0" * 50, "UnsupportedFormat"),
         (plain("PNG")[:80], "Truncated"),
         (plain("JPEG")[:300], "Truncated"),
         (plain("WEBP")[:60], "Truncated"),

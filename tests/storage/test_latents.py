@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from storage.errors import PlanMismatch, StorageError
+from storage.errors import PlanMismatch, StorageError, StoreCorrupt
 from storage.latents import LatentStore
 
 IDS = [f"image-{i}" for i in range(7)]
+OK = np.array([True, False, True])
 
 
 @pytest.fixture
@@ -21,22 +26,37 @@ def codes(n: int) -> np.ndarray:
 
 
 def test_shards_are_resumed_and_codes_found_by_id(store):
-    store.write_shard(1, codes(3), np.array([True, False, True]))
+    store.write_shard(1, codes(3), OK)
     store = LatentStore.open(store.uri, {"bundle": "tiny"})
-    assert store.missing_shards() == [0, 2]
+    assert store.ids == IDS and store.missing_shards() == [0, 2]
     assert store.ok.tolist() == [False, False, False, True, False, True, False]
-    np.testing.assert_array_equal(store.read(["image-5", "image-3"]), codes(3)[[2, 0]])
-    np.testing.assert_array_equal(store.read(slice(3, 6)), codes(3))
+    np.testing.assert_array_equal(store.read(["image-5", "image-3", "image-5"]), codes(3)[[2, 0, 2]])
+    np.testing.assert_array_equal(store.read(slice(3, 6)), codes(3) * OK[:, None, None])
     store.write_shard(2, codes(1), np.array([True]))
     assert store.missing_shards() == [0]
+    assert store.read().shape == (7, 3, 4) and store.read([]).shape == (0, 3, 4)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_selection_is_that_of_the_whole(store, data):
+    for shard, rows in enumerate((3, 3, 1)):
+        store.write_shard(shard, codes(rows), np.ones(rows, bool))
+    whole = store.read()
+    chosen = data.draw(st.lists(st.sampled_from(range(7)), max_size=9))
+    np.testing.assert_array_equal(store.read([IDS[i] for i in chosen]), whole[chosen])
+    part = slice(*sorted(data.draw(st.tuples(st.integers(0, 8), st.integers(0, 8)))))
+    np.testing.assert_array_equal(store.read(part), whole[part])
 
 
 def test_codes_that_are_not_there_are_named(store):
-    store.write_shard(0, codes(3), np.array([True, False, True]))
+    store.write_shard(0, codes(3), OK)
     with pytest.raises(StorageError, match="no code for image 'nobody'"):
         store.read(["nobody"])
     with pytest.raises(StorageError, match="'image-1' was not inverted"):
         store.read(["image-0", "image-1"])
+    with pytest.raises(StorageError, match="'image-4' is not inverted yet"):
+        store.read(["image-0", "image-4"])
 
 
 def test_other_stores_are_refused(store, tmp_path):
@@ -44,3 +64,40 @@ def test_other_stores_are_refused(store, tmp_path):
         LatentStore.open(store.uri, {"bundle": "big"})
     with pytest.raises(StorageError, match="no latents store"):
         LatentStore.open(str(tmp_path / "none"))
+    with pytest.raises(StorageError, match="ids of the images are not unique"):
+        LatentStore.create(str(tmp_path / "twice"), ["a", "a"], 3, 4, {})
+
+
+def test_a_folder_with_other_files_is_never_emptied(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(StorageError, match="other files in it"):
+        LatentStore.create(str(tmp_path), IDS, 3, 4, {})
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_codes_that_are_not_finite_are_refused_by_image(store):
+    broken = codes(3)
+    broken[1:] = np.nan
+    with pytest.raises(StorageError, match="code of image 'image-2' is not finite"):
+        store.write_shard(0, broken, OK)
+    assert store.missing_shards() == [0, 1, 2]
+    # What stands in the place of a failed image is nobody's code, and is not kept.
+    store.write_shard(0, broken, np.array([True, False, False]))
+    assert np.isfinite(store.read()).all()
+
+
+@pytest.mark.parametrize("damage", ["flip", "lose"])
+@pytest.mark.parametrize("name", ["w/c/1/0/0", "ok/c/1"])
+def test_damage_is_found_and_its_file_named(store, name, damage):
+    for shard, rows in enumerate((3, 3, 1)):
+        store.write_shard(shard, codes(rows), np.ones(rows, bool))
+    file = Path(store.uri, name)
+    sound = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(sound[:9] + bytes([sound[9] ^ 1]) + sound[10:])
+    else:
+        file.unlink()
+    with pytest.raises(StoreCorrupt, match=f"{name} is (damaged|missing)"):
+        store.read(["image-3"])
+    with pytest.raises(StoreCorrupt, match=f"{name} is (damaged|missing)"):
+        (store.ok, store.read())
