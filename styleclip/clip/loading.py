@@ -88,14 +88,15 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
             raise BundleError(
                 f"CLIP model '{model}' needs a checkpoint file or one of the tags that open_clip has: {shown or 'none'}"
             )
-        if pretrained not in tags:
+        described = open_clip.get_pretrained_cfg(model, pretrained)
+        if not described:
             raise BundleError(
                 f"open_clip has no weights '{pretrained}' for '{model}'{_nearest(pretrained, tags)}"
             )
         weights = pretrained
         # Plain names such as ViT-B-32 stand for GELU, although OpenAI's weights were trained with QuickGELU: open_clip
         # only warns, and the embeddings are quietly wrong.
-        quick_gelu = bool(open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu"))
+        quick_gelu = bool(described.get("quick_gelu"))
     with _quiet():
         try:
             tokenizer = open_clip.get_tokenizer(model)

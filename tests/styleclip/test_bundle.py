@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from tiny_bundle import SIZE, write_bundle
 
 import styleclip
 from styleclip.bundle import file_sha256, list_bundles, load_bundle, pick_device, read_bundle
-from styleclip.checkpoints import save_native
+from styleclip.checkpoints import load_native, save_native
 from styleclip.errors import BundleError, CheckpointError
 from styleclip.networks.encoder import EncoderConfig, build_encoder
 
@@ -62,6 +65,17 @@ def test_the_embedded_bundle_is_complete_on_paper():
         ('templates = ["{}", "a picture of {}"]', 'templates = ["a picture"]', "templates must be"),
         ('neutral = "a face"', 'neutral = "a face', "cannot be read"),
         ('path = "encoder.safetensors"', 'path = "package:nobody_here/x"', "not installed"),
+        ('neutral = "a face"', "neutral = 5", "'neutral' must be a text"),
+        ('neutral = "a face"', 'neutral = " "', "'neutral' must be a text"),
+        ('neutral = "a face"', 'sigma_step = "five"', "'sigma_step' must be a number above 0"),
+        ('neutral = "a face"', "truncation_psi = true", "'truncation_psi' must be a number above 0"),
+        ('neutral = "a face"', "sigma_step = inf", "'sigma_step' must be a number above 0"),
+        ('path = "generator.safetensors"', "path = 5", r"'path' of section \[generator\] must be a text"),
+        ('path = "generator.safetensors"', 'path = "g", file = "h"', "unknown field 'file'; known: path"),
+        ('checkpoint = "clip.safetensors"', 'config = "c.json"', r"section \[clip\] needs a 'checkpoint'"),
+        ('checkpoint = "clip.safetensors"', "checkpoint = 5", "'checkpoint' of section"),
+        ('["{}", "a picture of {}"]', '[5, "{}"]', "templates must be"),
+        ('encoder = {path = "encoder.safetensors"}', 'encoder = "encoder.safetensors"', "must be a section"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_clear_line(path, old, new, words):
@@ -109,3 +123,35 @@ def test_imagenet_templates_come_from_open_clip(path):
     path.write_text(text)
     templates = read_bundle(path).templates
     assert len(templates) == 80 and all("{}" in template for template in templates)
+
+
+def test_a_configuration_beside_the_weights_is_part_of_the_fingerprint(path):
+    _, config, _ = load_native(path.parent / "clip.safetensors")
+    beside = path.parent / "clip.json"
+    beside.write_text(json.dumps(config))
+    path.write_text(
+        path.read_text().replace('"clip.safetensors"', '"clip.safetensors", config = "clip.json"')
+    )
+    before = load_bundle(path, device="cpu")
+    beside.write_text(json.dumps(config | {"mean": [0.1] * 3}))
+    after = load_bundle(path, device="cpu")
+    changed = {role for role, mark in after.fingerprint.items() if before.fingerprint[role] != mark}
+    assert changed == {"clip_config"}
+    image = torch.zeros(1, 3, SIZE, SIZE)
+    assert not torch.equal(before.clip.encode_image(image), after.clip.encode_image(image))
+
+
+def test_models_loaded_in_inference_mode_can_be_trained_through(path):
+    with torch.inference_mode():
+        bundle = load_bundle(path, device="cpu")
+        bundle.clip.encode_image(bundle.generator.synthesize(torch.ones(1, bundle.generator.layout.total)))
+        assert len(bundle.generator.layout.conv) > 0
+    s = torch.ones(1, bundle.generator.layout.total, requires_grad=True)
+    embedding = bundle.clip.encode_image(bundle.generator.synthesize(s))
+    (embedding.sum() + s[:, bundle.generator.layout.conv].sum()).backward()
+    assert s.grad is not None and torch.isfinite(s.grad).all()
+
+
+def test_bundles_are_listed_without_waiting_for_torch():
+    code = "import sys, styleclip.bundle_spec as b; b.list_bundles(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,10 +9,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from open_clip.model import CLIP
 from tiny_bundle import WORDS, write_bundle
 
 from styleclip.checkpoints import load_native, save_native
-from styleclip.clip import CompactTokenizer, load_clip
+from styleclip.clip import ClipModel, CompactTokenizer, load_clip
 from styleclip.errors import BundleError, CheckpointError, PromptError
 
 SMALL = {
@@ -110,6 +111,30 @@ def test_wrong_pairings_are_one_clear_line(custom, known, tmp_path):
         with pytest.raises(error, match=words) as caught:
             load_clip(**arguments)
         assert "\n" not in str(caught.value)
+
+
+class SentencePieceLike:
+    """Words as ids, one end token, and the end token as padding: what SigLIP's tokenizer does."""
+
+    def __init__(self, context_length: int) -> None:
+        self.context_length = context_length
+
+    def __call__(self, texts, context_length=None):
+        length = context_length or self.context_length
+        rows = [[*[2 + len(word) for word in text.split()][: length - 1], 1] for text in texts]
+        return torch.tensor([row + [1] * (length - len(row)) for row in rows])
+
+
+@pytest.mark.parametrize("words", [1, 8, 9, 10, 11, 19, 20, 50])
+def test_prompts_are_measured_whatever_the_padding(words):
+    network = CLIP(**SMALL | {"text_cfg": SMALL["text_cfg"] | {"pool_type": "last"}})
+    clip = ClipModel("padded", network, SentencePieceLike(10), 32, 10, [0.5] * 3, [0.5] * 3)
+    prompt = " ".join(["word"] * words)
+    if words <= 9:
+        assert clip.encode_text([prompt]).shape == (1, 16)
+    else:
+        with pytest.raises(PromptError, match="padded reads 10"):
+            clip.encode_text([prompt])
 
 
 @given(text=st.text(alphabet="abcdefghij redhairface.,-", max_size=80))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -127,6 +129,40 @@ def test_impossible_thresholds_are_one_clear_line():
         style_direction(rows, dt, channels=0, std=std)
     with pytest.raises(EditError, match="standard deviation"):
         style_direction(rows, dt, channels=3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), strength=st.floats(1e-6, 1))
+def test_the_usable_beta_that_the_error_names_is_usable(seed, strength):
+    rows, dt, std = random_directions(seed)
+    with pytest.raises(EditError) as caught:
+        style_direction(rows * strength, dt, beta=2.0, std=std)
+    usable = float(re.search(r"\|Δi·Δt\| = ([0-9.e-]+),", str(caught.value))[1])
+    assert style_direction(rows * strength, dt, beta=usable * (1 - 1e-5), std=std).channels_used >= 1
+
+
+def test_words_that_no_channel_knows_are_refused():
+    _, dt, std = random_directions(5)
+    for choice in ({"beta": 0.0}, {"channels": 3}):
+        with pytest.raises(EditError, match="is 0 for all"):
+            style_direction(torch.zeros(C, D), dt, std=std, **choice)
+
+
+@pytest.mark.parametrize("dead", [10, C // 2 + 1, C - 1])
+def test_weighting_survives_dead_channels(dead):
+    rows, dt, std = random_directions(6)
+    rows[:dead] = 0
+    found = weighted_style_direction(rows, dt, channels=1, std=std)
+    assert torch.isfinite(found.delta).all() and found.channels_used == 1
+    assert (found.delta[:dead] == 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), scale=st.floats(1e-3, 1e3))
+def test_weighting_does_not_care_whether_sums_or_means_come_in(seed, scale):
+    rows, dt, std = random_directions(seed)
+    one, other = (weighted_style_direction(rows * f, dt, channels=20, std=std) for f in (1, scale))
+    torch.testing.assert_close(one.delta, other.delta, atol=1e-4, rtol=1e-3)
 
 
 def test_weighting_fades_channels_that_hardly_move_pictures():
