@@ -58,7 +58,8 @@ def _identity(job: PrecomputeJob, models: Bundle) -> dict[str, Any]:
     """What makes two stores the same computation; the store's attributes, compared when a run is resumed."""
     return {
         "bundle": models.name,
-        "weights": dict(models.fingerprint),
+        # Encoder and identity network have no part in directions: changing them must not cost hours.
+        "weights": {role: models.fingerprint[role] for role in ("generator", "clip")},
         "clip": models.clip.name,
         "n_images": job.images,
         "statistics_samples": job.statistics_samples,

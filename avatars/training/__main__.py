@@ -9,6 +9,7 @@ import torch
 
 from avatars.training import clip, encoder, generator, identity, judges
 from avatars.training.bank import Bank, build_bank
+from styleclip.allocator import keep_freed_memory
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 COUNT, TWINS = 60_000, 48_000
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
     device = torch.device(arguments.device)
     output = arguments.weights / f"{arguments.recipe}.safetensors"
     if arguments.recipe == "identity":
