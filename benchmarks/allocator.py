@@ -45,7 +45,10 @@ def main() -> None:
     """Print both rates of every round and their ratio."""
     for number in range(ROUNDS):
         plain, kept = measure("plain"), measure("kept")
-        print(f"round {number + 1}: default {plain:.0f}/s, kept {kept:.0f}/s, ratio {kept / plain:.1f}", flush=True)
+        print(
+            f"round {number + 1}: default {plain:.0f}/s, kept {kept:.0f}/s, ratio {kept / plain:.1f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -50,6 +50,9 @@ class PrecomputeParams(_Parameters):
     batch: int = Field(
         default=64, ge=1, description="Images in one pass of the generator; smaller needs less memory."
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Arithmetic of the generator; CLIP always computes in float32."
+    )
 
 
 class InvertParams(_Parameters):

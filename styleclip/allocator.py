@@ -1,8 +1,8 @@
 """glibc's allocator, told to keep what it has got.
 
-By default every large activation is mapped anew and given back at once, and the kernel clears each page of it again: on a
-CPU synthesis then spends most of its time in page faults (batches of 64 at 64 px: 10 pictures a second instead of 95,
-`python benchmarks/allocator.py`). Memory that a pass needed once stays with the process instead.
+By default every large activation is mapped anew and given back at once, and the kernel clears each of its pages
+again: on a CPU, synthesis then spends most of its time in page faults. Memory that a pass needed once stays with the
+process instead. `python benchmarks/allocator.py` measures the difference.
 """
 
 from __future__ import annotations
@@ -21,4 +21,6 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return all(mallopt(knob, value) for knob, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, KEEP), (M_TOP_PAD, PAD)))
+    return all(
+        mallopt(knob, value) for knob, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, KEEP), (M_TOP_PAD, PAD))
+    )

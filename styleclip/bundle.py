@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from styleclip.bundle_spec import BundleSpec, list_bundles, read_bundle
 from styleclip.allocator import keep_freed_memory
+from styleclip.bundle_spec import BundleSpec, list_bundles, read_bundle
 from styleclip.checkpoints import load_generator, load_native
 from styleclip.clip import ClipModel, load_clip
 from styleclip.errors import BundleError, CheckpointError

@@ -36,6 +36,7 @@ class PrecomputeJob:
     truncation_psi: float | None
     block: int
     batch: int
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def _identity(job: PrecomputeJob, models: Bundle) -> dict[str, Any]:
         "step": _step(job, models),
         "psi": _psi(job, models),
         "baseline": job.baseline,
+        "precision": job.precision,
         "seed": job.seed,
     }
 
@@ -129,6 +131,7 @@ def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
             baseline=job.baseline,
             mean=torch.from_numpy(store.mean).to(device),
             batch=job.batch,
+            autocast=torch.bfloat16 if job.precision == "bfloat16" else None,
         )
     store.write_block(
         block,

@@ -31,6 +31,9 @@ def precompute(
     ] = None,
     block: Annotated[int, typer.Option(help="Channels per task and per shard of the store.")] = 256,
     batch: Annotated[int, typer.Option(help="Images in one pass; smaller needs less memory.")] = 64,
+    precision: Annotated[
+        str, typer.Option(help="float32, or bfloat16 for the generator (CLIP stays in float32).")
+    ] = "float32",
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -47,10 +50,10 @@ def precompute(
     from flows.parameters import PrecomputeParams
 
     voice = Voice(as_json)
-    unchecked: Any = baseline
+    unchecked: dict[str, Any] = {"baseline": baseline, "precision": precision}
     params = PrecomputeParams(
         bundle=bundle, output=output, images=images, statistics_samples=statistics_samples, step=step,
-        baseline=unchecked, truncation_psi=psi, block=block, batch=batch, seed=seed, device=device,
+        truncation_psi=psi, **unchecked, block=block, batch=batch, seed=seed, device=device,
     )  # fmt: skip
     from flows.cli.running import run_flow
     from flows.cli.runtime import Runtime

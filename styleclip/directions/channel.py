@@ -38,12 +38,14 @@ def channel_direction_sums(
     baseline: Baseline = "sample",
     mean: Tensor | None = None,
     batch: int = 64,
+    autocast: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sums over the images of `styles` [N, C_total], for `channels` (positions in `layout.conv`).
 
     `std` and `mean` [C_conv] are the channels' statistics; with baseline "sample" (the paper) the image's own s_c is
     moved, with "mean" (the published code) s_c is set to the channel's mean first. `batch` is the number of pictures
-    in one pass.
+    in one pass. `autocast` is the dtype that the generator's perturbed passes compute in (None: float32); CLIP stays in
+    float32, where rounding does far more harm.
 
     Returns (sum [c, D] of the unit differences, count int64 [c], magnitude [c, D]: the sum of the differences before
     they are made unit). Sums may be added to those of other images; `finish_directions` turns them into Δi_c.
@@ -84,7 +86,8 @@ def channel_direction_sums(
             moved[0, index, columns] = centre - step * std[where]
             moved[1, index, columns] = centre + step * std[where]
             moved = moved.flatten(0, 1)
-            image = generator.synthesize(moved, start=state.expand(len(moved)))
+            with torch.autocast(s.device.type, dtype=autocast, enabled=autocast is not None):
+                image = generator.synthesize(moved, start=state.expand(len(moved)))
             low, high = F.normalize(clip.encode_image(image), dim=1).chunk(2)
             difference = high - low
             if unit_sum is None or magnitude is None:
