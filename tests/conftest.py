@@ -59,7 +59,7 @@ def prefect_server() -> str:
         )
     servers.append(server)
     wait_for(
-        lambda: server.poll() is not None or answers(f"{url}/health"), 120, "answer of the Prefect server"
+        lambda: server.poll() is not None or answers(f"{url}/health"), 300, "answer of the Prefect server"
     )
     assert server.poll() is None, log.read_text()[-2000:]
     return url

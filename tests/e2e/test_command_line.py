@@ -1,189 +1,165 @@
-"""`styleclip` as a person calls it: what it says, where results are, exit status 0, 1 and 2."""
+"""The `styleclip` command: what it says, what it leaves behind, how it ends."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tiny_bundle import write_pictures
+from helpers import command
+from tiny_bundle import write_bundle, write_pictures
+from typer.testing import CliRunner, Result
 
-from storage import DirectionStore, read_metrics
+from flows.cli.main import app
 
-STYLECLIP = str(Path(sys.executable).with_name("styleclip"))
-pytestmark = pytest.mark.usefixtures("prefect_server")
-
-
-def styleclip(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([STYLECLIP, *map(str, arguments)], capture_output=True, text=True, timeout=240)
+RUNNER = CliRunner()
 
 
-def test_help_teaches_and_loads_nothing_slow():
-    begun = time.monotonic()
-    shown = styleclip("--help")
-    assert shown.returncode == 0 and "styleclip demo" in shown.stdout and "Exit status" in shown.stdout
-    code = "import sys, flows.cli.main; print([m for m in ('torch', 'prefect') if m in sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout.strip() == "[]", time.monotonic() - begun
-    for verb in ("demo", "edit", "precompute", "invert", "evaluate", "directions show", "bundle list"):
-        assert styleclip(*verb.split(), "--help").returncode == 0
+def styleclip(*arguments: object) -> Result:
+    return RUNNER.invoke(app, [str(argument) for argument in arguments])
 
 
-def test_an_edit_says_what_it_did_and_where_the_results_are(tiny, tmp_path):
-    images = write_pictures(tmp_path / "images", 4)
+def one_line(result: Result) -> str:
+    """What a wrong call says: exactly one line on stderr that starts with the program's name."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("styleclip: ")]
+    assert len(lines) == 1 and "Traceback" not in result.stderr, result.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("images"), 4)
+
+
+def test_help_teaches_and_is_quick():
+    for arguments in ([], ["edit"], ["precompute"], ["invert"], ["evaluate"], ["directions", "show"]):
+        result = styleclip(*arguments, "--help")
+        assert result.exit_code == 0 and "styleclip " in result.stdout, result.stdout
+    assert "needs no network" in styleclip("demo", "--help").stdout
+    slow = "import sys, flows.cli.main; print({'torch', 'prefect', 'open_clip', 'zarr', 'pandas'} & set(sys.modules))"
+    output = subprocess.run(
+        [command("python"), "-c", slow], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.strip() == "set()"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_edit_says_what_where_and_next(tiny, images, tmp_path):
     run = tmp_path / "run"
-    arguments = (
-        "edit",
-        images,
-        "-o",
-        run,
-        "-b",
-        tiny,
-        "-t",
-        "a face with red hair",
-        "--alpha",
-        "2,3",
-        "--channels",
-        4,
+    result = styleclip(
+        "edit", images, "-o", run, "-b", tiny, "-t", "a smiling face", "-a", "2,3", "-c", 4, "--json"
     )
-    done = styleclip(*arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
-    assert summary["rows"] == 8 and summary["failed"] == 0
-    assert str(run) in done.stderr and "Next:" in done.stderr
-    assert len(read_metrics(str(run))) == 8
-    other = styleclip(*arguments[:-1], 5)
-    assert other.returncode == 2 and "belongs to another run" in other.stderr
-    assert len(other.stderr.strip().splitlines()) == 1
+    assert result.exit_code == 0, result.output
+    (line,) = result.stdout.splitlines()
+    summary = json.loads(line)
+    assert summary["rows"] == 8 and [row["edit"] for row in summary["table"]] == [
+        "smiling_a2_c4",
+        "smiling_a3_c4",
+    ]
+    assert (
+        "a smiling face" in result.stderr and f"{run}/metrics" in result.stderr and "Next:" in result.stderr
+    )
+
+    again = styleclip("edit", images, "-o", run, "-b", tiny, "-t", "a smiling face", "-a", "5")
+    assert again.exit_code == 2 and "belongs to another run" in one_line(again)
 
 
-def test_wrong_calls_are_one_line_and_status_2(tiny, tmp_path):
-    images = write_pictures(tmp_path / "images", 1)
+@pytest.mark.usefixtures("prefect_server")
+def test_too_many_bad_files_end_with_1_and_keep_the_rest(tiny, images, tmp_path):
+    folder = write_pictures(tmp_path / "images", 2)
+    (folder / "empty.png").write_bytes(b"")
+    result = styleclip("edit", folder, "-o", tmp_path / "run", "-b", tiny, "-t", "a smiling face")
+    assert result.exit_code == 1 and "1 of 3 rows failed (1 Empty)" in one_line(result)
+    assert len(list((tmp_path / "run" / "images" / "smiling").iterdir())) == 2
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_precompute_invert_and_directions(tiny, images, tmp_path):
+    store = tmp_path / "d.zarr"
+    made = styleclip("precompute", "-o", store, "-b", tiny, "-n", 2, "--statistics-samples", 20, "--json")
+    assert made.exit_code == 0 and json.loads(made.stdout)["channels"] == 40, made.output
+    shown = styleclip(
+        "directions", "show", "-t", "a smiling face", "-b", tiny, "--directions", store, "--top", 3
+    )
+    assert shown.exit_code == 0 and "conv1_" in shown.stdout and "Next:" in shown.stdout, shown.output
+    used = styleclip("edit", images, "-o", tmp_path / "run", "-b", tiny, "-t", "a hat", "--directions", store)
+    assert used.exit_code == 0, used.output
+    inverted = styleclip("invert", images, "-o", tmp_path / "codes", "-b", tiny, "--reconstructions")
+    assert inverted.exit_code == 0 and (tmp_path / "codes" / "latents.zarr").is_dir(), inverted.output
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["edit", "IMAGES", "-t", "a hat", "-b", "avatar"], "did you mean 'avatars'?"),
+        (["edit", "nowhere", "-t", "a hat"], "nowhere: no such folder"),
+        (["edit", "EMPTY", "-t", "a hat", "-b", "TINY"], "holds no PNG, JPEG or WebP file"),
+        (["edit", "IMAGES", "-b", "TINY"], "say what the images shall show"),
+        (["edit", "IMAGES", "-t", "a hat", "--alpha", "much"], "--alpha takes numbers"),
+        (["edit", "IMAGES", "-t", "a hat", "--beta", "0.1", "--channels", "3"], "not both"),
+        (["edit", "IMAGES", "-t", "a hat", "--method", "magic"], "method"),
+        (["edit", "IMAGES", "-t", "a hat", "--shard-size", "0"], "shard_size"),
+        (["edit", "IMAGES", "-t", "a hat " * 40, "-b", "TINY"], "shorten it"),
+        (["edit", "IMAGES", "-t", "a hat", "--beta", "1", "-b", "TINY"], "leaves no channel to move"),
+        (
+            ["edit", "IMAGES", "-t", "a hat", "-b", "TINY", "--directions", "no.zarr"],
+            "no directions store at no.zarr",
+        ),
+        (["edit", "IMAGES", "--edits", "none.yaml"], "edits file none.yaml cannot be read"),
+        (
+            ["edit", "IMAGES", "-t", "a hat", "-b", "BROKEN"],
+            "needs BROKEN/encoder.safetensors (encoder), which",
+        ),
+        (["edit", "IMAGES", "-t", "a hat", "-b", "TINY", "--device", "cuda:77"], "cuda:77"),
+        (["invert", "nowhere"], "nowhere: no such folder"),
+    ],
+)
+def test_a_wrong_call_is_one_clear_line_and_status_2(
+    arguments, says, tiny, images, tmp_path, tmp_path_factory
+):
     (tmp_path / "empty").mkdir()
-    common = ("-o", tmp_path / "run", "-b", tiny)
-    red = ("-t", "a face with red hair")
-    for arguments, words in [
-        ((tmp_path / "none", *common, *red), "no such folder"),
-        ((tmp_path / "empty", *common, *red), "holds no PNG"),
-        ((images, *common), "--target"),
-        ((images, *common, "-t", "a hat " * 60), "shorten it"),
-        ((images, *common, *red, "--beta", "1"), "leaves no channel"),
-        ((images, *common, *red, "--alpha", "much"), "--alpha takes numbers"),
-        ((images, "-o", tmp_path / "run", "-b", "avatar", *red), "did you mean 'avatars'"),
-    ]:
-        result = styleclip("edit", *arguments)
-        assert result.returncode == 2 and words in result.stderr, (arguments, result.stderr)
-        assert "Traceback" not in result.stderr
+    broken = write_bundle(tmp_path / "broken")
+    (broken.parent / "encoder.safetensors").unlink()
+    words = {"IMAGES": images, "EMPTY": tmp_path / "empty", "TINY": tiny, "BROKEN": broken}
+    result = styleclip(*[words.get(word, word) for word in arguments], "-o", tmp_path / "run")
+    assert result.exit_code == 2, result.output
+    assert says.replace("BROKEN", str(broken.parent)) in one_line(result)
     assert not (tmp_path / "run").exists()
 
 
-def test_too_many_failures_are_status_1_and_everything_done_is_kept(tiny, tmp_path):
-    images = write_pictures(tmp_path / "images", 3)
-    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    (images / "empty.jpg").write_bytes(b"")
-    arguments = ("edit", images, "-o", tmp_path / "run", "-b", tiny, "-t", "a smiling face")
-    failed = styleclip(*arguments)
-    assert failed.returncode == 1 and "2 of 5 rows failed" in failed.stderr
-    assert len(list((tmp_path / "run" / "images").rglob("*smiling*/*.png"))) == 3
-    assert styleclip(*arguments, "--max-failed-fraction", "0.5").returncode == 0
+def test_bundle_list_names_the_embedded_world():
+    result = styleclip("bundle", "list", "--json")
+    assert result.exit_code == 0 and "avatars" in json.loads(result.stdout)["bundles"]
 
 
-def test_bundles_and_strongest_channels_are_shown(tiny):
-    assert "avatars" in styleclip("bundle", "list").stdout
-    shown = styleclip("directions", "show", "-b", tiny, "-t", "a face with a hat", "--top", 5, "--json")
-    assert shown.returncode == 0, shown.stderr
-    channels = json.loads(shown.stdout)["channels"]
-    assert len(channels) == 5 and abs(channels[0]["projection"]) >= abs(channels[-1]["projection"])
-
-
-def kill_when(arguments: list[str], ready) -> None:
-    """Start a command, kill -9 it as soon as `ready` says so."""
-    process = subprocess.Popen(
-        [STYLECLIP, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
+def test_without_a_server_a_run_brings_its_own_and_takes_it_away(tiny, images, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    arguments = ["edit", images, "-o", tmp_path / "run", "-b", tiny, "-t", "a smiling face", "--json"]
+    done = subprocess.run(
+        [command("styleclip"), *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
-    begun = time.monotonic()
-    while not ready() and process.poll() is None and time.monotonic() - begun < 120:
-        time.sleep(0.01)
-    assert process.poll() is None, "the run ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-
-def test_a_killed_precompute_ends_with_the_same_numbers(tiny, tmp_path):
-    common = [
-        "precompute",
-        "-b",
-        tiny,
-        "-n",
-        "40",
-        "--statistics-samples",
-        "50",
-        "--block",
-        "4",
-        "--batch",
-        "2",
-    ]
-    killed, whole = str(tmp_path / "killed.zarr"), str(tmp_path / "whole.zarr")
-
-    def some_done() -> bool:
-        return DirectionStore.exists(killed) and len(DirectionStore.open(killed).missing_blocks()) < 9
-
-    kill_when([*common, "-o", killed], some_done)
-    missing = len(DirectionStore.open(killed).missing_blocks())
-    assert missing > 0
-    resumed = styleclip(*common, "-o", killed, "--json")
-    summary = json.loads(resumed.stdout)
-    assert summary["blocks"] - summary["blocks_done_before"] == missing
-    assert styleclip(*common, "-o", whole).returncode == 0
-    np.testing.assert_array_equal(
-        DirectionStore.open(killed).directions(), DirectionStore.open(whole).directions()
-    )
-
-
-def test_a_killed_edit_goes_on_and_ends_with_the_same_pictures(tiny, tmp_path):
-    images = write_pictures(tmp_path / "images", 60)
-    common = [
-        "edit",
-        str(images),
-        "-b",
-        tiny,
-        "-t",
-        "a smiling face",
-        "--alpha",
-        "1,2,3,4,5",
-        "--shard-size",
-        "4",
-    ]
-
-    def some_done() -> bool:
-        return len(list((tmp_path / "killed").glob("metrics/**/*.parquet"))) >= 2
-
-    kill_when([*common, "-o", str(tmp_path / "killed")], some_done)
-    summary = json.loads(styleclip(*common, "-o", tmp_path / "killed", "--json").stdout)
-    assert 2 <= summary["shards_done_before"] < summary["shards"] == 15 and summary["rows"] == 300
-    assert styleclip(*common, "-o", tmp_path / "whole").returncode == 0
-    ours, theirs = (
-        {
-            path.relative_to(tmp_path / run): path.read_bytes()
-            for path in (tmp_path / run / "images").rglob("*.png")
-        }
-        for run in ("killed", "whole")
-    )
-    assert ours == theirs and len(ours) == 60 * 6
-
-
-def test_invert_writes_codes_and_reconstructions(tiny, tmp_path):
-    images = write_pictures(tmp_path / "images", 3)
-    done = styleclip("invert", images, "-o", tmp_path / "run", "-b", tiny, "--reconstructions")
     assert done.returncode == 0, done.stderr
-    from storage import LatentStore
+    assert json.loads(done.stdout)["rows"] == 4
+    assert "Traceback" not in done.stderr and "prefect" not in done.stderr.lower().replace("/prefect", "")
+    assert (tmp_path / "prefect" / "prefect.db").exists()
+    left = [
+        path for path in Path("/proc").glob("[0-9]*/environ")
+        if _readable(path) and str(tmp_path / "prefect").encode() in path.read_bytes()
+    ]  # fmt: skip
+    assert not left
 
-    store = LatentStore.open(str(tmp_path / "run" / "latents.zarr"))
-    assert store.ok.all() and np.abs(store.read()).sum() > 0
-    assert len(list((tmp_path / "run" / "images" / "reconstruction").glob("*.png"))) == 3
+
+def _readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True

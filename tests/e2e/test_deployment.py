@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +16,7 @@ import pytest
 from helpers import wait_for
 from tiny_bundle import write_pictures
 
+from flows.parameters import EditParams
 from storage import read_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +58,19 @@ def worker(deployed: str, tmp_path: Path) -> Iterator[None]:
         yield
         process.terminate()
         process.wait(30)
+
+
+def test_the_commands_of_this_test_are_the_ones_in_the_readme():
+    section = (ROOT / "README.md").read_text().split("## On a schedule")[1]
+    commands = [line.split("#")[0].strip() for line in section.splitlines() if line.startswith("prefect ")]
+    assert commands[:3] == [
+        "prefect server start",
+        "prefect work-pool create gpu --type process --overwrite && prefect --no-prompt deploy --all",
+        "prefect worker start --pool gpu --limit 1",
+    ]
+    words = shlex.split(commands[3])
+    assert words[:5] == ["prefect", "deployment", "run", "edit/edit", "--params"] and len(commands) == 4
+    EditParams(**json.loads(words[5])["params"])
 
 
 def test_the_deployments_are_described_and_their_schedules_paused(deployed):
