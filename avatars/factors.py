@@ -75,6 +75,35 @@ def correlate(z: Tensor) -> Tensor:
     return u
 
 
+def uncorrelate(u: Tensor) -> Tensor:
+    """Inverse of `correlate`: factors u [N, F] → independent z [N, F]."""
+    z = u.clone()
+    for dependent, cause, rho in CORRELATIONS:
+        column = INDEX[dependent]
+        z[:, column] = (u[:, column] - rho * u[:, INDEX[cause]]) / (1 - rho * rho) ** 0.5
+    return z
+
+
+CLEARLY, WINNER, LOSER, WIDEST = 0.8, 1.3, -0.3, 1.6
+
+
+def canonical(u: Tensor) -> Tensor:
+    """Of all factors that draw (nearly) the same picture, one: what cannot be seen in u [N, F] is set to a fixed value.
+
+    Presence factors stand `CLEARLY` above or below their threshold, the winning colour of a group at `WINNER` and the
+    others at `LOSER`; the rest is cut at ± `WIDEST`, where squashing hides what lies beyond.
+    """
+    result = u.clamp(-WIDEST, WIDEST)
+    for name, threshold in PRESENCE_THRESHOLD.items():
+        column = INDEX[name]
+        result[:, column] = threshold + CLEARLY * torch.where(u[:, column] > threshold, 1.0, -1.0)
+    for prefix, colours in (("hair", HAIR_COLOURS), ("background", BACKGROUNDS)):
+        columns = [INDEX[f"{prefix}_{colour}"] for colour in colours]
+        won = torch.nn.functional.one_hot(u[:, columns].argmax(dim=1), len(columns)).to(u.dtype)
+        result[:, columns] = LOSER + (WINNER - LOSER) * won
+    return result
+
+
 def causes(name: str) -> tuple[int, ...]:
     """The columns of z that a factor depends on: its own, and those of the factors that it is correlated with."""
     columns = {INDEX[name]}

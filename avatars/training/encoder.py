@@ -1,7 +1,9 @@
 """Recipe: the encoder, from pictures to W+ of the finished generator.
 
-The latent of every rendered picture is known, so the encoder is regressed on it first; then pictures are compared
-too, through the frozen generator, which teaches it what the latent loss weighs too little.
+Many latents draw the same picture: of a hat one sees that it is there, not how far its factor lies beyond the
+threshold. Regressed on the latent that a picture happened to come from, an encoder learns means between them that draw
+something else. So it is regressed on one canonical latent per picture; then pictures are compared too, through the
+frozen generator, which teaches what the latent loss weighs too little.
 """
 
 from __future__ import annotations
@@ -10,17 +12,32 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from avatars.factors import canonical, factors_of, uncorrelate
 from avatars.training.bank import Bank
 from avatars.training.generator import reconstruction_loss
 from avatars.training.loop import Run, cosine, data_index
 from styleclip.checkpoints import load_generator, save_native
 from styleclip.networks.encoder import Encoder, EncoderConfig
+from styleclip.networks.generator import Generator
 
 WIDTHS, STRIDES, HIDDEN = (32, 64, 96, 128, 160), (2, 1, 2, 2, 2), 512
-STEPS, BATCH, RATE = 2600, 48, 2e-3
-PICTURE_FROM, PICTURE_BATCH = 0.6, 16
+STEPS, BATCH, RATE = 1500, 48, 2e-3
+PICTURE_FROM, PICTURE_BATCH = 0.65, 16
 SEED = 505
+
+
+def canonical_latents(generator: Generator, z: Tensor) -> Tensor:
+    """z [N, Z_DIM] → w [N, w_dim] of the canonical factors that draw the same picture.
+
+    Canonical factors are no normalised sample, so they enter the mapping network behind its normalisation.
+    """
+    named = uncorrelate(canonical(factors_of(z)))
+    x = F.pad(named, (0, generator.z_dim - named.shape[1]))
+    for layer in generator.mapping.layers:
+        x = layer(x)
+    return x
 
 
 def train(
@@ -32,10 +49,11 @@ def train(
     encoder = Encoder(
         EncoderConfig(generator.resolution, generator.num_ws, generator.w_dim, WIDTHS, STRIDES, HIDDEN)
     ).to(device)
-    encoder.w_avg.copy_(generator.w_avg)
     with torch.no_grad():
-        latents = torch.cat([generator.map(part)[:, 0] for part in bank.z.to(device).split(4096)])
+        latents = torch.cat([canonical_latents(generator, part) for part in bank.z.to(device).split(4096)])
     spread = latents.std(dim=0).clamp(min=0.05 * float(latents.std()))
+    encoder.w_avg.copy_(latents.mean(dim=0))
+    encoder.w_std.copy_(spread)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=0.01)
     run = Run(folder / "encoder.pt", encoder, optimizer, max(2, round(STEPS * speed)))
     train_rows = len(bank) - 256

@@ -30,12 +30,16 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """Predicts a latent shared by all rows plus a small offset per row of W+, both relative to the mean latent.
+    """Predicts a latent shared by all rows plus a small offset per row of W+.
+
+    Both are relative to the mean latent and in units of each coordinate's spread (`w_avg`, `w_std` [w_dim]): latents
+    may be of any size, what a layer has to predict is of size 1.
 
     The split follows the design of e4e (Tov et al. 2021, arXiv 2102.02766, section 4.2): codes near W edit better.
     """
 
     w_avg: Tensor
+    w_std: Tensor
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -48,6 +52,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.offsets.weight)
         nn.init.zeros_(self.offsets.bias)
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        self.register_buffer("w_std", torch.ones(config.w_dim))
 
     def forward(self, image: Tensor) -> Tensor:
         """image [N, 3, H, W] in [−1, 1] → w [N, num_ws, w_dim], float32."""
@@ -59,7 +64,8 @@ class Encoder(nn.Module):
             image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
         x = F.relu(self.hidden(self.trunk(image).flatten(1)))
         offsets = self.offsets(x).view(-1, self.config.num_ws, self.config.w_dim)
-        return (self.w_avg + self.shared(x)).float().unsqueeze(1) + offsets.float()
+        steps = self.shared(x).float().unsqueeze(1) + offsets.float()
+        return self.w_avg + self.w_std * steps
 
 
 def build_encoder(config: Mapping[str, Any]) -> Encoder:
