@@ -187,5 +187,7 @@ def _damaged(uri: str, array: zarr.Array) -> str:
         try:
             array[shard * high : (shard + 1) * high]
         except Exception:
-            return _file(uri, array, shard)
+            file = _file(uri, array, shard)
+            uris.size_of(file)  # trouble with the network shows here as what it is
+            return file
     return uris.join(uri, array.basename or "")

@@ -13,6 +13,8 @@ import os
 import pathlib
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -57,8 +59,8 @@ def work(uri: str) -> None:
     store.finalize()
 
 
-def child(uri: str, kill_at: int | None) -> int:
-    """Do the work in another process; its exit status, negative when it was killed."""
+def child(job: Callable[[], None], kill_at: int | None) -> int:
+    """Do the job in another process; its exit status, negative when it was killed."""
     if pid := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     status = 1
@@ -74,22 +76,36 @@ def child(uri: str, kill_at: int | None) -> int:
             return rename(path, target)
 
         pathlib.Path.replace = counted  # type: ignore[method-assign, assignment]
-        work(uri)
+        job()
         status = 0
     finally:
         os._exit(status)
 
 
-def main(folder: pathlib.Path) -> None:
-    """Kill at the first, second, … rename, until a child gets through unharmed."""
-    for kill_at in range(1, 1000):
+def chain(folder: pathlib.Path, first: int) -> None:
+    """Kill at every second rename from the first-th on, until a child gets through unharmed."""
+    for kill_at in range(first, 1000, 2):
         uri = str(folder / f"{kill_at:03d}.zarr")
-        first = child(uri, kill_at)
-        if first == 0:
+        job = partial(work, uri)
+        status = child(job, kill_at)
+        if status == 0:
             return
-        assert first == -signal.SIGKILL, first
-        assert child(uri, None) == 0, f"not resumed after a kill at rename {kill_at}"
+        assert status == -signal.SIGKILL, status
+        assert child(job, None) == 0, f"not resumed after a kill at rename {kill_at}"
+
+
+def main(folder: pathlib.Path) -> int:
+    """Two chains at once; 0 when both came to their end."""
+    if (other := os.fork()) == 0:
+        status = 1
+        try:
+            chain(folder, 2)
+            status = 0
+        finally:
+            os._exit(status)
+    chain(folder, 1)
+    return os.waitstatus_to_exitcode(os.waitpid(other, 0)[1])
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    sys.exit(main(pathlib.Path(sys.argv[1])))

@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.datasets import content_hash, list_images, safe_ids
@@ -117,6 +117,7 @@ parts = st.text(anything, min_size=1, max_size=12).filter(lambda part: part not 
 paths = st.lists(parts, min_size=1, max_size=3).map(lambda parts: "/".join(parts) + ".png")
 
 
+@settings(deadline=None)
 @given(names=st.lists(paths, min_size=1, max_size=8, unique=True))
 def test_ids_are_unique_whatever_the_case_and_stable(names):
     ids = safe_ids(names)

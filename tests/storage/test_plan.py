@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import PlanMismatch, StorageError, StoreCorrupt
@@ -30,6 +30,7 @@ plans = st.builds(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(plan=plans)
 def test_json_round_trip_and_shards(plan):
     again = RunPlan.from_json(plan.to_json())
@@ -40,6 +41,7 @@ def test_json_round_trip_and_shards(plan):
     assert all(len(shard) <= plan.shard_size for shard in plan.shards)
 
 
+@settings(max_examples=50, deadline=None)
 @given(plan=plans, seed=st.randoms(use_true_random=False))
 def test_the_order_of_the_listing_does_not_matter(plan, seed):
     shuffled = list(plan.images)
@@ -116,7 +118,8 @@ def test_of_runs_that_begin_at_once_one_wins(tmp_path):
     with ThreadPoolExecutor(len(seeds)) as pool:
         for attempt in range(30):
             run, barrier = str(tmp_path / str(attempt)), threading.Barrier(len(seeds))
-            found = list(pool.map(lambda seed: (seed, begin(run, seed, barrier)), seeds))  # noqa: B023
+            jobs = [(seed, pool.submit(begin, run, seed, barrier)) for seed in seeds]
+            found = [(seed, job.result()) for seed, job in jobs]
             (winner,) = [seed for seed, what in found if what == "wrote"]
             assert load_plan(run).fingerprint == {"seed": winner}
             assert all((what == "refused") == (seed != winner) for seed, what in found)
