@@ -30,7 +30,7 @@ typecheck: $(STAMP) ## mypy
 	$(BIN)/mypy
 
 imports: $(STAMP) ## the import rule: flows → tasks → {styleclip, storage}
-	$(BIN)/lint-imports --no-timings
+	$(BIN)/lint-imports
 
 pytest: $(STAMP) ## the tests alone; narrow with ARGS="-k resume"
 	$(BIN)/pytest $(ARGS)
