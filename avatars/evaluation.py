@@ -7,7 +7,6 @@ blamed on the edit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,7 +49,7 @@ class Strength:
 
 @dataclass(frozen=True)
 class Score:
-    """One edit on many avatars, all as shares or means over the pictures that did not show the target before.
+    """One edit on many avatars, all as shares or means over the pictures that could show the target and did not.
 
     `worst_change` is the largest mean |change| among unrelated named quantities (each in [0, 1]), `worst` its name;
     `flipped` the largest share of pictures in which an unrelated quantity crosses the middle clearly.
@@ -94,6 +93,11 @@ def related(statement: Statement) -> set[int]:
         columns |= {COLUMN["glasses"], COLUMN["sunglasses"]}
     columns |= {COLUMN[hidden] for hidden, hiders in HIDDEN_BY.items() if statement.quantity in hiders}
     return columns
+
+
+def editable(statement: Statement, quantities: Tensor) -> Tensor:
+    """bool [N]: the statement is not true yet and could be seen (a bald head has no hair colour to change)."""
+    return ~statement.holds(quantities) & (visible(quantities)[:, COLUMN[statement.quantity]] > 0)
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ class Evaluation:
 
     def choose(self, edit: str, pictures: Pictures, method: str = "global") -> Strength:
         """The strength with the best balance of success and collateral change, by the chooser."""
-        rows = ~STATEMENT[edit].holds(pictures.quantities)
+        rows = editable(STATEMENT[edit], pictures.quantities)
         styles, before = pictures.styles[rows], pictures.quantities[rows]
         best, best_value = Strength(ALPHAS[0], CHANNELS[0]), -float("inf")
         for channels in CHANNELS:
@@ -178,7 +182,7 @@ class Evaluation:
     @torch.no_grad()
     def score(self, edit: str, strength: Strength, pictures: Pictures, method: str = "global") -> Score:
         """Score one edit on pictures that chose nothing."""
-        rows = ~STATEMENT[edit].holds(pictures.quantities)
+        rows = editable(STATEMENT[edit], pictures.quantities)
         direction = self.direction(edit, strength.channels, method)
         source = pictures.reconstruction[rows]
         image = self.draw(pictures.styles[rows], direction, strength.alpha)
@@ -213,26 +217,3 @@ def held_out(bundle: Bundle, judge: Judge, count: int, seed: int) -> Pictures:
     """`count` freshly drawn avatars that no model was trained on, inverted."""
     images, _ = sample_pictures(count, seed)
     return invert(bundle, images, judge)
-
-
-def success_by_hair(
-    evaluation: Evaluation, edit: str, strength: Strength, pictures: Pictures, names: Sequence[str]
-) -> dict[str, float]:
-    """Success of a hair-colour edit by the colour that the picture started from (NaN where none did)."""
-    starts = pictures.quantities[:, list(HAIR_COLUMNS)].argmax(dim=1)
-    result = {}
-    for index, name in enumerate(names):
-        rows = (
-            (starts == index)
-            & ~STATEMENT[edit].holds(pictures.quantities)
-            & (pictures.quantities[:, COLUMN["bald"]] < 0.5)
-        )
-        if not rows.any():
-            result[name] = float("nan")
-            continue
-        image = evaluation.draw(
-            pictures.styles[rows], evaluation.direction(edit, strength.channels), strength.alpha
-        )
-        after = torch.cat([evaluation.scorer(part) for part in image.split(50)])
-        result[name] = float(STATEMENT[edit].holds(after).float().mean())
-    return result

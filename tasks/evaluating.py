@@ -11,7 +11,7 @@ import torch
 from prefect import task
 
 from avatars.attributes import STATEMENT
-from avatars.evaluation import CHOOSE_SEED, SCORE_SEED, Evaluation, Pictures, Strength, held_out
+from avatars.evaluation import CHOOSE_SEED, SCORE_SEED, Evaluation, Pictures, Strength, editable, held_out
 from avatars.judges import load_judge
 from storage.images import encode_image
 from storage.uris import join
@@ -63,7 +63,7 @@ def evaluate_edit(
         evaluation, choose_on, score_on = _prepare(job)
     strength = Strength(alpha, channels) if alpha and channels else evaluation.choose(edit, choose_on, method)
     score = evaluation.score(edit, strength, score_on, method)
-    rows = torch.nonzero(~STATEMENT[edit].holds(score_on.quantities))[:STRIP, 0]
+    rows = torch.nonzero(editable(STATEMENT[edit], score_on.quantities))[:STRIP, 0]
     before = score_on.reconstruction[rows]
     after = evaluation.draw(
         score_on.styles[rows], evaluation.direction(edit, strength.channels, method), strength.alpha

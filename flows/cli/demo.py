@@ -28,16 +28,20 @@ def demo(
 
     Takes a few minutes on two CPU cores and needs no network.
     """
+    from flows.cli.runtime import Runtime
+
+    voice = Voice(as_json)
+    # Before anything that imports Prefect: its settings have to be there by then.
+    runtime = Runtime()
+
     from avatars.captions import prompt
     from avatars.samples import write_images
     from avatars.strengths import shipped_strengths
+    from flows.cli.editing import report
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
     from flows.demo import DemoParams
     from flows.edits import EditSpec
 
-    voice = Voice(as_json)
-    runtime = Runtime()
     folder = f"{output}/images"
     voice.say(f"1  Draw {images} avatars that no model was trained on, as PNG files in {folder}")
     write_images(folder, images, seed=3)
@@ -61,8 +65,6 @@ def demo(
         from flows.demo import demo as flow
 
         return flow
-
-    from flows.cli.editing import report
 
     summary = run_flow(runtime, load, params)
     report(voice, f"{output}/run", summary["edit"])
