@@ -6,15 +6,14 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from styleclip.allocator import keep_freed_memory
 from styleclip.bundle_spec import BundleSpec, list_bundles, read_bundle
-from styleclip.checkpoints import load_generator, load_native
+from styleclip.checkpoints import load_generator, load_network
 from styleclip.clip import ClipModel, load_clip
-from styleclip.errors import BundleError, CheckpointError
+from styleclip.errors import BundleError
 from styleclip.networks.encoder import Encoder, build_encoder
 from styleclip.networks.generator import Generator
 from styleclip.networks.identity import IdentityNet, build_identity
@@ -68,8 +67,10 @@ def pick_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-    except RuntimeError as error:
-        raise BundleError(f"'{device}' is not a device: use auto, cpu, cuda or cuda:N") from error
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise BundleError(f"'{device}' is not a device: use auto, cpu, cuda or cuda:N")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise BundleError(
             f"device '{device}' is not there: this machine has {torch.cuda.device_count()} GPUs"
@@ -108,7 +109,9 @@ def _load(spec: BundleSpec, place: torch.device) -> Bundle:
         name=spec.name,
         generator=generator,
         clip=load_clip(**spec.clip, device=place).to(memory_format=torch.channels_last),
-        identity=None if spec.identity is None else _load_identity(spec.identity).to(place),
+        identity=None
+        if spec.identity is None
+        else load_network(spec.identity, "identity", build_identity).to(place),
         encoder=encoder,
         judge_clip=None if spec.judge_clip is None else load_clip(**spec.judge_clip, device=place),
         templates=spec.templates,
@@ -121,31 +124,11 @@ def _load(spec: BundleSpec, place: torch.device) -> Bundle:
     )
 
 
-def _load_network(path: Path, kind: str, build: Any) -> Any:
-    found, config, state = load_native(path)
-    if found != kind:
-        raise CheckpointError(
-            f"{path}: holds a network of kind '{found}', the bundle wants one of kind '{kind}'"
-        )
-    try:
-        network = build(config)
-        network.load_state_dict(state)
-    except (RuntimeError, TypeError, KeyError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{path}: the weights do not fit their configuration ({first_line})") from error
-    return network.eval().requires_grad_(False)
-
-
 def _load_encoder(path: Path, generator: Generator) -> Encoder:
-    encoder: Encoder = _load_network(path, "encoder", build_encoder)
+    encoder = load_network(path, "encoder", build_encoder)
     wanted, given = (generator.num_ws, generator.w_dim), (encoder.config.num_ws, encoder.config.w_dim)
     if wanted != given:
         raise BundleError(
             f"{path}: the encoder makes codes {given}, the generator reads {wanted}: they do not belong together"
         )
     return encoder
-
-
-def _load_identity(path: Path) -> IdentityNet:
-    network: IdentityNet = _load_network(path, "identity", build_identity)
-    return network

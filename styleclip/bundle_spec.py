@@ -81,14 +81,14 @@ def list_bundles() -> list[BundleSpec]:
 def _find(name: str | Path) -> Path:
     text = str(name)
     if text.endswith(".toml") or os.sep in text:
-        path = Path(text).expanduser()
-        if not path.is_file():
+        path = Path(os.path.expanduser(text))
+        if not os.path.isfile(path):
             raise BundleError(f"bundle file {path} does not exist")
         return path
     names = []
     for folder in _folders():
         path = folder / f"{text}.toml"
-        if path.is_file():
+        if os.path.isfile(path):  # False, and no exception, where a name is too long to be one
             return path
         names += [other.stem for other in folder.glob("*.toml")] if folder.is_dir() else []
     close = difflib.get_close_matches(text, names, n=1)
@@ -99,10 +99,13 @@ def _find(name: str | Path) -> Path:
 def _resolve(value: str, folder: Path) -> Path:
     """Paths are relative to the TOML file; "package:PACKAGE/…" lies inside an installed package, unimported."""
     if not value.startswith(PACKAGE_PREFIX):
-        path = Path(value).expanduser()
-        return path if path.is_absolute() else folder / path
+        # Unlike Path.expanduser, this leaves the home of an unknown user alone: the file is then simply not there.
+        return folder / os.path.expanduser(value)
     package, _, inside = value.removeprefix(PACKAGE_PREFIX).partition("/")
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # a parent that is not there, or no name at all
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise BundleError(f"'{value}' names the package '{package}', which is not installed")
     return Path(spec.submodule_search_locations[0]) / inside

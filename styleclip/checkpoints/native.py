@@ -46,7 +46,8 @@ def save_native(
 def load_native(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """Read (kind, config, state); floating tensors come back as float32.
 
-    Raises CheckpointError when the file is missing, is not safetensors, or was not written by `save_native`.
+    Raises CheckpointError when the file is missing, is not safetensors, or was not written by this version of
+    `save_native`.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,5 +65,12 @@ def load_native(path: str | Path) -> tuple[str, dict[str, Any], dict[str, Tensor
             f"{path}: format version {metadata.get('version')}, this program reads {VERSION}; "
             "use the release that wrote it"
         )
-    state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
-    return metadata["kind"], json.loads(metadata["config"]), state
+    try:
+        kind, config = metadata["kind"], json.loads(metadata["config"])
+    except (KeyError, ValueError):
+        kind = config = None
+    if not isinstance(config, dict):
+        raise CheckpointError(
+            f"{path}: its kind or its configuration is missing or damaged; get the file again"
+        )
+    return kind, config, {name: t.float() if t.is_floating_point() else t for name, t in state.items()}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from styleclip.checkpoints.checked import load_checked
 from styleclip.errors import CheckpointError
 from styleclip.networks.generator import Generator, GeneratorConfig
 
@@ -70,18 +71,3 @@ def _take(state: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in state:
         raise CheckpointError(f"the checkpoint lacks the parameter '{name}'")
     return state[name].float()
-
-
-def load_checked(generator: Generator, state: Mapping[str, Tensor]) -> Generator:
-    """Load `state` strictly and return the frozen generator; CheckpointError instead of torch's own error."""
-    expected = generator.state_dict()
-    for name, tensor in expected.items():
-        if name not in state:
-            raise CheckpointError(f"the checkpoint lacks the parameter '{name}'")
-        if state[name].shape != tensor.shape:
-            raise CheckpointError(
-                f"parameter '{name}' has shape {tuple(state[name].shape)}, the other parameters imply "
-                f"{tuple(tensor.shape)}"
-            )
-    generator.load_state_dict(dict(state), strict=True)
-    return generator.eval().requires_grad_(False)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints.nvlabs import MAPPING_LR_MULTIPLIER, _take, load_checked
+from styleclip.checkpoints.checked import load_checked
+from styleclip.checkpoints.nvlabs import MAPPING_LR_MULTIPLIER, _take
 from styleclip.errors import CheckpointError
 from styleclip.networks.generator import Generator, GeneratorConfig
 

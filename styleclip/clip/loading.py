@@ -187,6 +187,11 @@ def _assemble(name: str, network: nn.Module, tokenizer: Any, settings: Mapping[s
     mode, interpolation = settings.get("resize_mode", "shortest"), settings.get("interpolation", "bicubic")
     if sides[0] != sides[-1] or mode not in ("shortest", "squash"):
         raise BundleError(f"CLIP '{name}' reads pictures of {sides} ({mode}); only square ones are supported")
+    for key in ("mean", "std"):
+        if not _three_numbers(settings[key], positive=key == "std"):
+            raise BundleError(
+                f"CLIP '{name}': '{key}' must be three numbers, one for each colour: {settings[key]!r}"
+            )
     return ClipModel(
         name,
         network,
@@ -197,6 +202,14 @@ def _assemble(name: str, network: nn.Module, tokenizer: Any, settings: Mapping[s
         settings["std"],
         mode,
         interpolation,
+    )
+
+
+def _three_numbers(values: object, positive: bool) -> bool:
+    return (
+        isinstance(values, Sequence)
+        and len(values) == 3
+        and all(isinstance(value, int | float) and (value > 0 or not positive) for value in values)
     )
 
 

@@ -87,4 +87,5 @@ class ClipModel(nn.Module):
 
 
 def _shorten(text: str, length: int = 60) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 1] + "…"

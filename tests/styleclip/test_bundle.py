@@ -65,6 +65,9 @@ def test_the_embedded_bundle_is_complete_on_paper():
         ('templates = ["{}", "a picture of {}"]', 'templates = ["a picture"]', "templates must be"),
         ('neutral = "a face"', 'neutral = "a face', "cannot be read"),
         ('path = "encoder.safetensors"', 'path = "package:nobody_here/x"', "not installed"),
+        ('path = "encoder.safetensors"', 'path = "package:nobody_here.inside/x"', "not installed"),
+        ('path = "encoder.safetensors"', 'path = "package:/nobody_here"', "not installed"),
+        ('path = "encoder.safetensors"', 'path = "package:../nobody_here"', "not installed"),
         ('neutral = "a face"', "neutral = 5", "'neutral' must be a text"),
         ('neutral = "a face"', 'neutral = " "', "'neutral' must be a text"),
         ('neutral = "a face"', 'sigma_step = "five"', "'sigma_step' must be a number above 0"),
@@ -92,8 +95,12 @@ def test_unknown_names_and_missing_files(path, monkeypatch):
     monkeypatch.setenv("STYLECLIP_BUNDLES", str(path.parent))
     with pytest.raises(BundleError, match="did you mean 'avatars'"):
         load_bundle("avatar")
-    with pytest.raises(BundleError, match="does not exist"):
-        load_bundle(path.parent / "none.toml")
+    for nowhere in (path.parent / "none.toml", path.parent, "~nobody_here/x.toml"):
+        with pytest.raises(BundleError, match="does not exist"):
+            load_bundle(nowhere)
+    for name in ("", "x" * 5000, "a\0b"):
+        with pytest.raises(BundleError, match="no bundle is called"):
+            load_bundle(name)
     (path.parent / "clip.safetensors").unlink()
     with pytest.raises(BundleError, match=r"bundle 'tiny' needs .*clip.safetensors \(clip\)"):
         load_bundle("tiny", device="cpu")
@@ -110,10 +117,28 @@ def test_parts_that_do_not_belong_together(path):
         load_bundle(path, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"strides": [2]}, "its configuration makes no encoder"),
+        ({"hidden": 3}, r"parameter 'hidden.weight' has shape \(16, 128\)"),
+        ({"colour": 1}, "unexpected keyword argument 'colour'"),
+    ],
+)
+def test_an_encoder_whose_configuration_is_not_its_own_is_one_clear_line(path, change, words):
+    file = path.parent / "encoder.safetensors"
+    kind, config, state = load_native(file)
+    save_native(file, kind, config | change, state)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_bundle(path, device="cpu")
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_devices():
     assert pick_device("cpu").type == "cpu"
-    with pytest.raises(BundleError, match="not a device"):
-        pick_device("gpu please")
+    for strange in ("gpu please", "", "meta", "mps", "cuda:-1"):
+        with pytest.raises(BundleError, match="not a device"):
+            pick_device(strange)
     with pytest.raises(BundleError, match="is not there"):
         pick_device("cuda:77")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from reference import arrays, largest_difference
 from safetensors.torch import save_file
 
@@ -69,13 +71,70 @@ def test_missing_and_misshapen_parameters_are_named(generator, tmp_path):
     state = generator.state_dict()
     without = {name: tensor for name, tensor in state.items() if name != "w_avg"}
     save_native(tmp_path / "a.safetensors", "generator", generator.config.to_dict(), without)
-    with pytest.raises(CheckpointError, match="lacks the parameter 'w_avg'"):
+    with pytest.raises(CheckpointError, match=r"a\.safetensors: the checkpoint lacks the parameter 'w_avg'"):
         load_generator(tmp_path / "a.safetensors")
     save_native(
         tmp_path / "b.safetensors", "generator", generator.config.to_dict(), state | {"w_avg": torch.zeros(7)}
     )
-    with pytest.raises(CheckpointError, match=r"'w_avg' has shape \(7,\)"):
+    with pytest.raises(CheckpointError, match=r"b.safetensors: parameter 'w_avg' has shape \(7,\)"):
         load_generator(tmp_path / "b.safetensors")
+    save_native(
+        tmp_path / "c.safetensors", "generator", generator.config.to_dict(), state | {"w_std": torch.zeros(7)}
+    )
+    with pytest.raises(
+        CheckpointError, match=r"c\.safetensors: the checkpoint has a parameter 'w_std'"
+    ) as caught:
+        load_generator(tmp_path / "c.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"kind": "generator"},
+        {"config": "{}"},
+        {"kind": "generator", "config": "{"},
+        {"kind": "generator", "config": "[]"},
+    ],
+)
+def test_damaged_metadata_is_one_clear_line(tmp_path, metadata):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"format": "styleclip-native", "version": "1"} | metadata)
+    with pytest.raises(CheckpointError, match=r"x\.safetensors: its kind or its configuration is missing"):
+        load_native(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"colour": 1}, "unexpected keyword argument 'colour'"),
+        ({"channels": {"4": 5, "16": 3}}, "without a gap"),
+        ({"channels": {"four": 5}}, "ValueError"),
+        ({"z_dim": -3}, "negative dimension"),
+        ({"z_dim": "4"}, "TypeError"),
+    ],
+)
+def test_a_configuration_that_makes_no_network_is_one_clear_line(generator, tmp_path, change, words):
+    save_native(
+        tmp_path / "g.safetensors", "generator", generator.config.to_dict() | change, generator.state_dict()
+    )
+    with pytest.raises(
+        CheckpointError, match=f"g.safetensors: its configuration makes no .*{words}"
+    ) as caught:
+        load_generator(tmp_path / "g.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_cut_file_is_never_taken_for_a_whole_one(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("cut") / "g.safetensors"
+    save_native(path, "generator", {}, {"a": torch.zeros(9), "b": torch.ones(3)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    with pytest.raises(CheckpointError, match=r"g\.safetensors: not a readable safetensors file"):
+        load_native(path)
 
 
 @pytest.mark.parametrize(

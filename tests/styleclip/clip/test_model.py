@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import open_clip
 import pytest
@@ -47,6 +48,60 @@ def test_custom_configuration_travels_with_the_weights(custom):
     torch.testing.assert_close(clip.encode_image(image), alone, atol=1e-5, rtol=1e-4)
 
 
+def test_a_convolutional_tower_travels_the_same_way(custom, tmp_path):
+    """Four numbers for layers make open_clip build its modified ResNet: what the avatars CLIP is."""
+    _, config, _ = load_native(custom)
+    config["vision_cfg"] = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
+    config |= {"mean": [0.4, 0.5, 0.6], "std": [0.3, 0.4, 0.5]}
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = CLIP(**{key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}).eval()
+    save_native(tmp_path / "resnet.safetensors", "clip", config, network.state_dict(), torch.float32)
+    clip = load_clip(checkpoint=tmp_path / "resnet.safetensors")
+    assert type(clip.model.visual).__name__ == "ModifiedResNet"
+    assert (clip.name, clip.image_size, clip.dim) == ("resnet", 32, 16)
+    image = torch.linspace(0, 1, 2 * 3 * 32 * 32).view(2, 3, 32, 32)
+    mean, std = (torch.tensor(config[key])[:, None, None] for key in ("mean", "std"))
+    torch.testing.assert_close(
+        clip.encode_image(image * 2 - 1), network.encode_image((image - mean) / std), atol=1e-5, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": [0.5, 0.5]}, {"mean": "abc"}, {"std": [1, 0, 1]}, {"std": 0.5}, {"mean": [1, 2, None]}],
+)
+def test_a_normalisation_that_is_none_is_one_clear_line(custom, tmp_path, change):
+    _, config, state = load_native(custom)
+    save_native(tmp_path / "x.safetensors", "clip", config | change, state)
+    with pytest.raises(BundleError, match=f"CLIP 'x': '{next(iter(change))}' must be three numbers"):
+        load_clip(checkpoint=tmp_path / "x.safetensors")
+
+
+def test_text_is_read_at_its_end(custom):
+    """What stands behind the end of the text, padding, changes nothing; what stands at the end changes all."""
+    clip = load_clip(checkpoint=custom)
+    table = clip.model.token_embedding.weight
+    before = clip.encode_text(["a face"])
+    # A ramp: layer normalisation would undo a step that is the same for all features.
+    step = torch.linspace(-1, 1, table.shape[1])
+    with torch.no_grad():
+        table[0] += step
+        assert torch.equal(clip.encode_text(["a face"]), before)
+        table[clip.tokenizer.end_of_text] += step
+        assert (clip.encode_text(["a face"]) - before).abs().max() > 1e-3
+
+
+def test_local_files_need_no_network(custom, known, monkeypatch):
+    def refuse(*args: object) -> None:
+        raise AssertionError(f"somebody called {args[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    path, _ = known
+    assert load_clip(checkpoint=custom).dim == load_clip(model="small-for-tests", checkpoint=path).dim == 16
+
+
 def test_text_does_not_depend_on_its_neighbours(custom):
     clip = load_clip(checkpoint=custom)
     together = clip.encode_text(["a face", "a face with red hair"])
@@ -78,10 +133,10 @@ def test_a_known_architecture_with_a_local_checkpoint(known):
 def test_prompts_that_do_not_fit_are_refused(custom):
     clip = load_clip(checkpoint=custom)
     clip.check_prompt("a face " * 5)
-    for long in ("a face " * 5 + "a", "a face " * 500):
+    for long in ("a face " * 5 + "a", "a face " * 500, "a\nface\n" * 9):
         with pytest.raises(PromptError, match="shorten it") as caught:
             clip.encode_text([long])
-        assert len(str(caught.value)) < 200
+        assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
     with pytest.raises(PromptError, match="empty"):
         clip.encode_text(["  "])
 
