@@ -20,7 +20,9 @@ def cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return "" if value != value else f"{value:.3g}"
+        if value != value:
+            return ""
+        return f"{value:.3f}" if 0 < abs(value) < 1 else f"{value:.3g}"
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 

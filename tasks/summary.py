@@ -13,9 +13,9 @@ from tasks.planning import plan_of, run_id
 
 MEANS = {
     "CLIP gain": "clip_gain",
-    "directional": "directional_similarity",
-    "same person": "identity_reconstruction_edit",
-    "pixels moved": "distance_reconstruction_edit",
+    "direction": "directional_similarity",
+    "identity": "identity_reconstruction_edit",
+    "pixels": "distance_reconstruction_edit",
     "clipped": "clipped_share",
 }
 """Column of the table → metric that it is the mean of."""
@@ -44,7 +44,7 @@ def count_rows(run: str, flow: str) -> dict[str, Any]:
 
 
 def edit_table(run: str) -> list[dict[str, Any]]:
-    """One dictionary per edit, in the order of the plan: edit, α, channels, images, and the means over them."""
+    """One dictionary per edit, in the order of the plan: edit, α, channels, n images, and the means over them."""
     rows = rows_of(run, "edit")
     table = []
     for edit in plan_of(run).edits:
@@ -55,7 +55,7 @@ def edit_table(run: str) -> list[dict[str, Any]]:
             "edit": edit["name"],
             "alpha": edit["alpha"],
             "channels": int(first["channels_used"]),
-            "images": len(good),
+            "n": len(good),
         }
         table.append(line | {title: _mean(good[column]) for title, column in MEANS.items()})
     return table

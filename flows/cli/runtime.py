@@ -17,8 +17,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-STARTUP_TIMEOUT = 120.0
-"""Seconds; two busy cores have been seen to need 20."""
+STARTUP_TIMEOUT = 300.0
+"""Seconds: 10 on two idle cores, but two minutes have been seen on a machine with five times more work than cores."""
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -58,6 +58,8 @@ class Runtime:
             self._start()
 
     def _start(self) -> None:
+        # Prefect reads its settings once: imported earlier, it would start a second server of its own
+        assert "prefect" not in sys.modules, "make the Runtime before importing flows that import Prefect"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -38,9 +39,10 @@ class Voice:
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         """A small table for people; numbers stand to the right."""
-        table = Table(title=title, title_justify="left")
+        # narrow enough for 80 columns; names are never cut, headings break between words
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
         for index, column in enumerate(columns):
-            table.add_column(column, justify="left" if index == 0 else "right")
+            table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
         for row in rows:
             table.add_row(*row)
         self.console.print(table)
