@@ -45,9 +45,9 @@ def channel_direction_sums(
     `std` and `mean` [C_conv] are the channels' statistics; with baseline "sample" (the paper) the image's own s_c is
     moved, with "mean" (the published code) s_c is set to the channel's mean first. `batch` is the number of pictures
     in one pass. `autocast` is the dtype that the generator's perturbed passes compute in (None: float32); CLIP stays
-    in float32. It is no free lunch: on the avatars, bfloat16 takes two thirds of the time, its rows over 100 images have
-    cosine .99 (median; .93 at worst of 16) to the float32 ones and a resultant length of .33 instead of .51, and over 4
-    images the cosine is .90 (.28 at the 5th percentile).
+    in float32. It is no free lunch: on the avatars, bfloat16 takes two thirds of the time; its rows over 100 images
+    have cosine .99 (median; .93 at worst of 16) to the float32 ones and a resultant length of .33 instead of .51; over
+    4 images the cosine is .90 (.28 at the 5th percentile).
 
     Returns (sum [c, D] of the unit differences, count int64 [c], magnitude [c, D]: the sum of the differences before
     they are made unit). Sums may be added to those of other images; `finish_directions` turns them into Δi_c.
