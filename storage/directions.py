@@ -16,6 +16,7 @@ SCHEMA_VERSION = 1
 CHUNK_ROWS = 64
 KIND = "directions"
 _HOW = "styleclip precompute --output {uri}"
+TORGB_ARRAYS = ("torgb_mean", "torgb_std")
 _BLOCK_ARRAYS = ("sum", "count", "resultant", "magnitude")
 
 
@@ -141,6 +142,29 @@ class DirectionStore:
                 array[part] = values.astype(array.dtype)
             self._array("done")[block] = 1
 
+    def adopt(self, directions: np.ndarray, torgb: tuple[np.ndarray, np.ndarray] | None) -> None:
+        """Fill and finish the store with directions [C, D] that were made elsewhere and are kept as they are.
+
+        What is not known of them is not made up: counts and sums are 0, resultant lengths not a number. `torgb` are
+        means and standard deviations of the ToRGB channels in network order, which the published format carries.
+        """
+        assert directions.shape == self._array("directions").shape, directions.shape
+        with uris.explained(self.uri):
+            for name, values in zip(TORGB_ARRAYS, torgb or (), strict=False):
+                if name not in self._group:
+                    arrays.make_array(
+                        self._group, name, values.shape, "float32", ("torgb_channel",),
+                        rows=len(values), chunk=len(values),
+                    )  # fmt: skip
+                self._array(name)[:] = values.astype(np.float32)
+            for name in ("sum", "magnitude", "count"):
+                self._array(name)[:] = 0
+            self._array("resultant")[:] = np.nan
+            self._array("directions")[:] = directions.astype(np.float32)
+            self._array("done")[:] = 1
+            self._group.attrs["finished"] = True
+        self.attrs["finished"] = True
+
     def finalize(self) -> None:
         """Write `directions`: unit rows of `sum`, zeros where the sum is zero. Raises StorageError when blocks are
         missing; harmless when it was done before."""
@@ -186,8 +210,16 @@ class DirectionStore:
         return self._read("channel")
 
     @property
+    def torgb(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and σ of the ToRGB channels in network order, float32 [C_torgb]; None where they are not kept."""
+        if any(name not in self._group for name in TORGB_ARRAYS):
+            return None
+        mean, std = (self._read(name) for name in TORGB_ARRAYS)
+        return mean, std
+
+    @property
     def resultant(self) -> np.ndarray:
-        """Reliability of each channel in [0, 1], float32 [C]; 0 in blocks that are not done."""
+        """Reliability of each channel in [0, 1], float32 [C]; 0 in blocks that are not done, NaN where unknown."""
         return self._read("resultant", written=not self.missing_blocks())
 
     @property
