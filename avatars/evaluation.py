@@ -32,8 +32,10 @@ from styleclip.directions.style import StyleDirection, expand, style_direction, 
 from styleclip.directions.text import text_direction
 from styleclip.metrics import clip_similarity, identity_similarity
 
-ALPHAS = (1.5, 2.5, 4.0, 6.0, 9.0, 13.0)
-CHANNELS = (2, 4, 8, 16, 32)
+ALPHAS = (1.5, 2.0, 2.5, 3.2, 4.0, 5.0, 6.0, 7.5, 9.0, 11.0, 13.0)
+CHANNELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+ENOUGH, TOLERATED = 0.96, 0.03
+"""Beyond this success, and below this largest change, a strength is not judged better when it is chosen."""
 CHOOSE_SEED, SCORE_SEED = 1, 2
 UNNAMED = {COLUMN[name] for name in QUANTITIES} - {COLUMN[statement.quantity] for statement in STATEMENTS}
 WANTED_SUCCESS, ALLOWED_CHANGE = 0.90, 0.05
@@ -173,10 +175,12 @@ class Evaluation:
                 image = self.draw(styles, direction, alpha)
                 after = torch.cat([self.chooser(part) for part in image.split(50)])
                 success, mean, _ = self._measure(edit, before, after)
-                # Success counts up to 98 %; beyond, and before anything else at equal success, less collateral wins.
-                value = min(success, 0.98) - 4 * max(0.0, float(mean.max()) - 0.03) - float(mean.mean())
+                worst = float(mean.max())
+                value = min(success, ENOUGH) - 4 * max(0.0, worst - TOLERATED) - float(mean.mean())
                 if value > best_value:
                     best, best_value = Strength(alpha, channels), value
+                if success >= ENOUGH or worst > 3 * ALLOWED_CHANGE:
+                    break  # Stronger of the same changes more of everything else.
         return best
 
     @torch.no_grad()

@@ -19,7 +19,8 @@ def main() -> None:
     """Parse the command line and run one recipe."""
     parser = argparse.ArgumentParser(prog="python -m avatars.training", description=__doc__)
     parser.add_argument(
-        "recipe", choices=["bank", "generator", "clip", "encoder", "identity", "chooser", "scorer"]
+        "recipe",
+        choices=["bank", "generator", "clip", "judge-clip", "encoder", "identity", "chooser", "scorer"],
     )
     parser.add_argument("--cache", type=Path, default=Path(".cache/avatars"), help="bank and resumable state")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where finished weights are written")
@@ -42,6 +43,8 @@ def main() -> None:
         generator.train(arguments.cache, output, bank, twins, device)
     elif arguments.recipe == "clip":
         clip.train(arguments.cache, output, bank, device)
+    elif arguments.recipe == "judge-clip":
+        clip.train(arguments.cache, output.with_name("clip-judge.safetensors"), bank, device, role="judge")
     elif arguments.recipe == "encoder":
         encoder.train(arguments.cache, output, arguments.weights / "generator.safetensors", bank, device)
     elif arguments.recipe in ("chooser", "scorer"):

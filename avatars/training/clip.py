@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from open_clip.model import CLIP
@@ -28,21 +29,35 @@ from avatars.zero_shot import zero_shot
 from styleclip.checkpoints import save_native
 from styleclip.clip.tokenizer import CompactTokenizer
 
-EMBED_DIM, CONTEXT = 128, 32
-STEPS, BATCH, RATE = 1600, 128, 2e-3
-SEED = 404
+CONTEXT = 32
+BATCH, RATE = 128, 2e-3
 HELD_OUT = 1000
+Role = Literal["guide", "judge"]
 
 
-def build_config(tokenizer: CompactTokenizer) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Shape:
+    """What tells the two CLIPs apart: sizes, length of the training, and a seed of their own."""
+
+    embed_dim: int
+    width: int
+    text_width: int
+    steps: int
+    seed: int
+
+
+SHAPES: dict[Role, Shape] = {"guide": Shape(128, 24, 128, 1600, 404), "judge": Shape(64, 16, 96, 1000, 405)}
+
+
+def build_config(tokenizer: CompactTokenizer, shape: Shape) -> dict[str, Any]:
     """The configuration that travels with the weights: open_clip's own keys plus vocabulary and normalisation."""
     return {
-        "embed_dim": EMBED_DIM,
-        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 24, "head_width": 64},
+        "embed_dim": shape.embed_dim,
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": shape.width, "head_width": 64},
         "text_cfg": {
             "context_length": CONTEXT,
             "vocab_size": tokenizer.vocab_size,
-            "width": 128,
+            "width": shape.text_width,
             "heads": 4,
             "layers": 2,
         },
@@ -63,7 +78,7 @@ class _WithHead(nn.Module):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         self.clip = build_model(config)
-        self.head = nn.Linear(EMBED_DIM, len(QUANTITIES))
+        self.head = nn.Linear(config["embed_dim"], len(QUANTITIES))
 
 
 def multi_positive_loss(logits: Tensor, match: Tensor) -> Tensor:
@@ -88,23 +103,29 @@ def write_batch(true: Tensor, seed: int) -> tuple[list[str], Tensor]:
     return captions, ((1 - true.float()) @ said.T == 0).float()
 
 
-def train(folder: Path, output: Path, bank: Bank, device: torch.device, speed: float = 1.0) -> None:
-    """Train and write the avatars CLIP; prints its weakest zero-shot scores on pictures that it never saw."""
-    torch.manual_seed(SEED)
+def train(
+    folder: Path, output: Path, bank: Bank, device: torch.device, speed: float = 1.0, role: Role = "guide"
+) -> None:
+    """Train and write one of the two avatars CLIPs: `guide` steers edits, `judge` only measures them.
+
+    Prints its weakest zero-shot scores on pictures that it never saw.
+    """
+    shape = SHAPES[role]
+    torch.manual_seed(shape.seed)
     tokenizer = CompactTokenizer.from_captions(every_word(), context_length=CONTEXT)
-    config = build_config(tokenizer)
+    config = build_config(tokenizer, shape)
     model = _WithHead(config).to(device)
     model.clip.visual.to(memory_format=torch.channels_last)
     quantities = truth(parameters(factors_of(bank.z)))
     seen, true = visible(quantities).to(device), holds(quantities)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.05)
-    run = Run(folder / "clip.pt", model, optimizer, max(2, round(STEPS * speed)))
+    run = Run(folder / f"clip-{role}.pt", model, optimizer, max(2, round(shape.steps * speed)))
     train_rows = len(bank) - HELD_OUT
 
     def loss(step: int) -> Tensor:
-        index = data_index(SEED, step, train_rows, BATCH)
-        image = soften(bank.batch(index, device)[1], SEED * 1_000_003 + step)
-        captions, match = write_batch(true[index], SEED * 1_000_003 + step)
+        index = data_index(shape.seed, step, train_rows, BATCH)
+        image = soften(bank.batch(index, device)[1], shape.seed * 1_000_003 + step)
+        captions, match = write_batch(true[index], shape.seed * 1_000_003 + step)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             features = model.clip.encode_image(image.contiguous(memory_format=torch.channels_last)).float()
         words = model.clip.encode_text(tokenizer(captions).to(device))

@@ -39,7 +39,7 @@ PHASES = (
     Phase(32, 3500, 48),
     Phase(64, 5000, 32),
     Phase(32, 1600, 40, True),
-    Phase(64, 3200, 24, True),
+    Phase(64, 12500, 24, True),
 )
 RATE = 6e-3
 TWIN_DIFFERENCE = 0.12
