@@ -155,7 +155,7 @@ def read_pickled_arrays(uri: str) -> list[list[np.ndarray]]:
 def _check_lengths(data: bytes) -> None:
     """Refuse operations that would set aside more memory than the file has bytes (genops checks lengths of data)."""
     for operation, argument, _ in pickletools.genops(data):
-        if operation.name in ("PUT", "LONG_BINPUT") and argument > len(data):
+        if operation.name in ("PUT", "LONG_BINPUT") and (argument is None or argument > len(data)):
             raise _Refused("it is damaged")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,8 +10,7 @@ import torch
 from storage.directions import DirectionStore
 from styleclip.directions import strongest_channels as strongest
 from styleclip.directions import text_direction
-from tasks.edits import store_of
-from tasks.models import bundle, directions
+from tasks.models import bundle, directions, store_of
 
 COUNTS = (1, 3, 10, 20, 40, 100, 300, 1000)
 
@@ -21,7 +21,8 @@ def strongest_channels(
     """The `top` channels with the largest |Δi·Δt| for a change of words.
 
     {neutral, store, total, unknown_words, channels: [{layer, channel, projection, reliability}], betas: [(β, channels
-    it leaves)]}; reliability is the resultant length: 1 where all images agree on the channel's direction.
+    it leaves)]}; reliability is the resultant length: 1 where all images agree on the channel's direction, None where
+    it is not known (imported directions).
     """
     models = bundle(name, device)
     place = store_of(name, device, uri)
@@ -31,7 +32,9 @@ def strongest_channels(
         text = text_direction(models.clip, target, start, models.templates)
         found = strongest(rows.directions, text, models.generator.layout, top)
         sizes = (rows.directions @ text).abs().sort(descending=True).values.tolist()
-    resultant = DirectionStore.open(place).resultant
+    resultant = [
+        None if math.isnan(value) else value for value in DirectionStore.open(place).resultant.tolist()
+    ]
     return {
         "target": target,
         "neutral": start,
@@ -43,7 +46,7 @@ def strongest_channels(
                 "layer": channel.layer.name,
                 "channel": channel.channel,
                 "projection": channel.relevance,
-                "reliability": float(resultant[channel.position]),
+                "reliability": resultant[channel.position],
             }
             for channel in found
         ],

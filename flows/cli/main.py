@@ -32,9 +32,13 @@ app.command("invert")(inverting.invert)
 app.command("evaluate")(evaluating.evaluate)
 
 directions_app = typer.Typer(
-    help="Look into a directions store.", no_args_is_help=True, rich_markup_mode=None
+    help="Look into a directions store; published files in and out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 directions_app.command("show")(directions.show)
+directions_app.command("import")(directions.import_)
+directions_app.command("export")(directions.export)
 app.add_typer(directions_app, name="directions")
 
 bundle_app = typer.Typer(

@@ -53,8 +53,11 @@ def weighted_style_direction(
 
     `magnitude` [C_conv, D] holds the *unnormalised* differences, summed or averaged over images. The relevance of a
     channel is m_c·Δt / (‖m_c‖ + ½ median‖m‖): the published one for strong channels, fading to 0 for near-dead ones,
-    whose direction is noise. Otherwise as `style_direction`.
+    whose direction is noise. Otherwise as `style_direction`; EditError also when no magnitudes are known (imported
+    directions).
     """
+    if not bool(magnitude.any()):
+        raise EditError("these directions were imported, without magnitudes: use the method 'global'")
     length = magnitude.norm(dim=1)
     # Where most channels are dead the median is 0, and a dead channel must not become 0 / 0.
     weight = (length + 0.5 * length.median()).clamp(min=torch.finfo(length.dtype).tiny)
