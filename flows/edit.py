@@ -1,4 +1,4 @@
-"""edit: a folder of images in, edited images and one metrics row per (image, edit) out (paper §6)."""
+"""edit: a folder of images in, edited images and one metrics row per (image, edit) out, by any method of the paper."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flows.runners import one_at_a_time
 from storage import uris
 from tasks.editing import edit_shard
 from tasks.planning import EditJob, neutral_words, plan_edits
-from tasks.summary import count_rows, edit_table, sample_pictures
+from tasks.summary import count_rows, edit_table, halved_batches, sample_pictures
 
 AGAIN = "Run the same command again: finished shards are not done again."
 
@@ -32,7 +32,7 @@ def edit(params: EditParams) -> dict[str, Any]:
     """Plan, then one task per unfinished shard, then the summary.
 
     Returns {run, images, edits, shards, shards_done_before, rows, ok, failed, reasons, skipped_files, unknown_words,
-    table}. Fails, everything done being kept, when more than `max_failed_fraction` of the rows failed.
+    halved_batches, table}. Fails, everything done being kept, when more than `max_failed_fraction` of the rows failed.
     """
     job = EditJob(**params.model_dump(exclude={"edits", "edits_file", "max_failed_fraction"}))
     specs = params.edits + (read_edits(params.edits_file) if params.edits_file else [])
@@ -52,6 +52,7 @@ def edit(params: EditParams) -> dict[str, Any]:
         "shards_done_before": finished,
         "skipped_files": planned.skipped,
         "unknown_words": planned.unknown_words,
+        "halved_batches": halved_batches(params.output, params.batch),
         "table": edit_table(params.output),
     }
     publish(params, summary)
@@ -70,9 +71,13 @@ def publish(params: EditParams, summary: dict[str, Any]) -> None:
         uris.write_bytes(uris.join(params.output, "grid.jpg"), buffer.getvalue())
         grid = f"![source, reconstruction, edits]({as_data_uri(sheet)})"
     failures = f"{summary['failed']} of {summary['rows']} rows failed"
+    halved = "".join(
+        f" Out of memory: {name} went on with batches of {size}."
+        for name, size in summary["halved_batches"].items()
+    )
     create_markdown_artifact(
         f"## {summary['images']} images × {summary['edits']} edits\n\n{failures}"
-        f"{': ' + summary['reasons'] if summary['reasons'] else ''}. Everything is in `{params.output}`.\n\n"
+        f"{': ' + summary['reasons'] if summary['reasons'] else ''}.{halved} Everything is in `{params.output}`.\n\n"
         f"{markdown_table(summary['table'])}\n\n{grid}\n",
         key="edit-summary",
         description=f"Edits of {params.images}",

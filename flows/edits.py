@@ -7,71 +7,15 @@ import json
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
+from flows.edit_spec import DEFAULT_ALPHA, DEFAULT_CHANNELS, OPTIMIZE_DEFAULTS, EditSpec, listed
 from styleclip.errors import EditError
-
-DEFAULT_ALPHA = 4.0
-DEFAULT_CHANNELS = 20
-
-
-class EditSpec(BaseModel):
-    """One edit in words; lists of strengths make a grid of edits."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    target: str = Field(
-        description='What the image shall show, for example "a face with red hair".', min_length=1
-    )
-    neutral: str | None = Field(
-        default=None,
-        description='What it shows now, for example "a face"; empty: the neutral words of the bundle.',
-    )
-    name: str | None = Field(
-        default=None,
-        description="Name of the edit and of its folder; empty: made from the words that target adds to neutral.",
-    )
-    method: Literal["global", "global-weighted"] = Field(
-        default="global",
-        description="global: the directions of the paper; global-weighted: channels weighted by how much they move.",
-    )
-    alpha: float | list[float] = Field(
-        default=DEFAULT_ALPHA,
-        description="Strength, in standard deviations of the strongest channel; negative turns the edit around.",
-    )
-    beta: float | list[float] | None = Field(
-        default=None, description="Channels whose |Δi·Δt| is below this stay as they are (0 … 1)."
-    )
-    channels: int | list[int] | None = Field(
-        default=None,
-        description=f"Instead of beta: how many channels may move. Neither given: {DEFAULT_CHANNELS}.",
-    )
-
-    @field_validator("alpha", "beta", "channels")
-    @classmethod
-    def _lists_are_not_empty(cls, value: Any) -> Any:
-        if isinstance(value, list) and not value:
-            raise ValueError("an empty list of strengths leaves no edit")
-        return value
-
-    @model_validator(mode="after")
-    def _one_way_to_choose_channels(self) -> EditSpec:
-        if self.beta is not None and self.channels is not None:
-            raise ValueError("give beta or channels, not both: each of them chooses the channels")
-        if any(beta < 0 or beta > 1 for beta in _listed(self.beta)):
-            raise ValueError("beta is a threshold on |Δi·Δt| and lies between 0 and 1")
-        if any(count < 1 for count in _listed(self.channels)):
-            raise ValueError("channels must be at least 1")
-        return self
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 def slug(text: str) -> str:
@@ -90,39 +34,71 @@ def _name_from_words(target: str, neutral: str) -> str:
 
 
 def expand(specs: Iterable[EditSpec], neutral: str) -> list[dict[str, Any]]:
-    """Unfold grids: one plain dictionary {name, method, neutral, target, alpha, beta, channels} per edit.
+    """Unfold grids: one plain dictionary {name, method, neutral, target, and the strengths of the method} per edit.
 
-    `neutral` stands in where a spec names none. A grid's edits are called NAME_a3_b0.1 or NAME_a3_c40.
+    `neutral` stands in where a spec names none. A grid's edits are called NAME_a3_b0.1, NAME_a3_c40 or NAME_l0.008.
     Raises EditError when there is no edit or two edits have one name.
     """
     edits: list[dict[str, Any]] = []
     for spec in specs:
         start = spec.neutral or neutral
-        name = slug(spec.name) if spec.name else _name_from_words(spec.target, start)
+        name = slug(spec.name) if spec.name else _own_name(spec, start)
         if not name:
             raise EditError(f"edit name '{spec.name}' has no letter or digit to make a folder name from")
-        betas = _listed(spec.beta) or [None]
-        counts = _listed(spec.channels) or [DEFAULT_CHANNELS if spec.beta is None else None]
-        grid = list(itertools.product(_listed(spec.alpha), betas, counts))
-        for alpha, beta, count in grid:
-            chosen_by = f"b{beta:g}" if beta is not None else f"c{count}"
-            edits.append(
-                {
-                    "name": f"{name}_a{alpha:g}_{chosen_by}" if len(grid) > 1 else name,
-                    "method": spec.method,
-                    "neutral": start,
-                    "target": spec.target,
-                    "alpha": float(alpha),
-                    "beta": None if beta is None else float(beta),
-                    "channels": count,
-                }
-            )
+        words = {"method": spec.method, "neutral": start, "target": spec.target}
+        grid = _GRIDS[spec.method](spec)
+        for suffix, strengths in grid:
+            edits.append({"name": f"{name}_{suffix}" if len(grid) > 1 else name} | words | strengths)
     if not edits:
         raise EditError('no edit is given: use --target "a face with red hair" or an edits file')
     names = [edit["name"] for edit in edits]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise EditError(f"two edits are called '{twice[0]}': give each its own name")
     return edits
+
+
+def _own_name(spec: EditSpec, neutral: str) -> str:
+    if spec.target is not None:
+        return _name_from_words(spec.target, neutral)
+    return slug(Path(spec.mapper or "").stem) or "mapper"
+
+
+_Grid = list[tuple[str, dict[str, Any]]]
+
+
+def _directions(spec: EditSpec) -> _Grid:
+    betas = listed(spec.beta) or [None]
+    counts = listed(spec.channels) or [DEFAULT_CHANNELS if spec.beta is None else None]
+    alphas = listed(spec.alpha) or [DEFAULT_ALPHA[spec.method]]
+    return [
+        (
+            f"a{alpha:g}_" + (f"b{beta:g}" if beta is not None else f"c{count}"),
+            {"alpha": float(alpha), "beta": None if beta is None else float(beta), "channels": count},
+        )
+        for alpha, beta, count in itertools.product(alphas, betas, counts)
+    ]
+
+
+def _optimizations(spec: EditSpec) -> _Grid:
+    given = {name: getattr(spec, name) for name in OPTIMIZE_DEFAULTS if getattr(spec, name) is not None}
+    settings = OPTIMIZE_DEFAULTS | given
+    return [
+        (f"l{weight:g}", settings | {"lambda_l2": float(weight)}) for weight in listed(settings["lambda_l2"])
+    ]
+
+
+def _mappings(spec: EditSpec) -> _Grid:
+    alphas = listed(spec.alpha) or [DEFAULT_ALPHA[spec.method]]
+    return [(f"a{alpha:g}", {"alpha": float(alpha), "mapper": spec.mapper}) for alpha in alphas]
+
+
+_GRIDS: dict[str, Callable[[EditSpec], _Grid]] = {
+    "global": _directions,
+    "global-weighted": _directions,
+    "optimize": _optimizations,
+    "mapper": _mappings,
+}
+"""Method → name suffix and strengths of every edit that a spec stands for."""
 
 
 def read_edits(path: str | Path) -> list[EditSpec]:

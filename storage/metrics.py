@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from storage import uris
 from storage.errors import StorageError, StoreCorrupt
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: optimization and mappers (space, steps, lambda_l2, lambda_id, learning_rate, mapper), and batch. 1 is read, too."""
 
 KEYS = [
     ("image_id", pa.string()),
@@ -33,6 +34,13 @@ VALUES = [
     ("alpha", pa.float64()),
     ("beta", pa.float64()),
     ("channels_used", pa.int64()),
+    ("space", pa.string()),
+    ("steps", pa.int64()),
+    ("lambda_l2", pa.float64()),
+    ("lambda_id", pa.float64()),
+    ("learning_rate", pa.float64()),
+    ("mapper", pa.string()),
+    ("batch", pa.int64()),
     ("seed", pa.int64()),
     ("output", pa.string()),
     *((f"ms_{stage}", pa.float64()) for stage in ("decode", "invert", "edit", "metrics", "write")),
@@ -160,7 +168,7 @@ def _read(uri: str, flow: str, run: str) -> pa.Table:
 
 
 def write_table(uri: str, table: pd.DataFrame) -> None:
-    """Any other table, training curves (RUN/curves/NAME.parquet) and evaluation results; whole or absent.
+    """Any other table, such as evaluation results; whole or absent (curves: `storage.curves`).
 
     Kept out of RUN/metrics, so that readers of that folder see rows of one schema.
     """

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from prefect import task
 
-from tasks.edits import store_of
-from tasks.models import directions
+from tasks.models import directions, store_of
 
 
 @task(name="compare stores")

@@ -4,74 +4,128 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from prefect import task
 from torch import Tensor
 
+from storage.curves import write_curves
 from storage.images import encode_image
 from storage.metrics import write_shard
-from storage.plan import PlannedImage
 from storage.uris import join
 from styleclip.bundle import Bundle
-from tasks.decoding import Decoded, decode, to_bytes, to_device
-from tasks.edits import CompiledEdit, compile_edits
+from tasks.decoding import Failure, decode, to_bytes, to_device
+from tasks.edits import compile_edits
+from tasks.halving import Halving
 from tasks.measuring import edit_measures, inversion_measures, see
+from tasks.methods import CompiledEdit, Edited, InvertedBatch
 from tasks.models import bundle
 from tasks.planning import EditJob, check_can_invert, plan_of, run_id
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
+from tasks.rows import curve_frame, edit_rows
 from tasks.stopwatch import Stopwatch
 
 WRITERS = 4
 """Threads per task that compress PNG files."""
 
 
+@dataclass(frozen=True)
+class EditedPart:
+    """One edit on some images of a shard: their positions, and measures [n] of `edited`; all on the device.
+
+    batch: how many images may be on the device at once, after what was learnt about its memory.
+    """
+
+    positions: list[int]
+    edited: Edited
+    measures: dict[str, Tensor]
+    batch: int
+
+
 @dataclass
 class Batch:
     """What one batch gave: positions in the shard; name of a picture folder → uint8 [n, H, W, 3] on the device;
-    `shared` measures of the inversion and `measures` of each edit, each a tensor [n] on the device."""
+    `shared` measures of the inversion, each [n]; per edit the parts that its images were done in, and by position
+    why one could not be done."""
 
     positions: list[int]
     pictures: dict[str, Tensor]
     shared: dict[str, Tensor]
-    measures: list[dict[str, Tensor]]
+    parts: list[list[EditedPart]] = field(default_factory=list)
+    failures: list[dict[int, Failure]] = field(default_factory=list)
+
+
+class Sizes:
+    """Batch sizes of one shard: each edit has its own, because methods differ in the memory that they need."""
+
+    def __init__(self, batch: int, edits: int) -> None:
+        self.inversion = Halving(batch)
+        self.edits = [Halving(batch) for _ in range(edits)]
 
 
 @torch.inference_mode()
 def edit_batch(
     models: Bundle,
-    edits: list[CompiledEdit],
+    edits: Sequence[CompiledEdit],
     images: np.ndarray,
     positions: list[int],
     job: EditJob,
     watch: Stopwatch,
+    sizes: Sizes,
 ) -> Batch:
-    """Invert and edit images uint8 [n, H, W, 3]; nothing leaves the device before the batch is done."""
+    """Invert images uint8 [n, H, W, 3], then every edit; nothing leaves the device before the batch is done."""
     encoder = check_can_invert(models)
     pictures: dict[str, Tensor] = {}
     with watch.time("invert"):
         source = to_device(images, models.device)
-        s = models.generator.styles(encoder(source))
+        w = encoder(source)
+        s = models.generator.styles(w)
         reconstruction = models.generator.synthesize(s)
     with watch.time("metrics"):
         seen_source, seen = see(models, source), see(models, reconstruction)
-        shared = inversion_measures(seen_source, seen)
+        batch = Batch(positions, pictures, inversion_measures(seen_source, seen))
     if job.save_source:
         pictures["source"] = to_bytes(source)
     if job.save_reconstruction:
         pictures["reconstruction"] = to_bytes(reconstruction)
-    measures = []
-    for edit in edits:
-        with watch.time("edit"):
-            edited = models.generator.synthesize(s + edit.shift)
-            pictures[edit.words["name"]] = to_bytes(edited)
+    inverted = InvertedBatch(w, s, seen)
+    for number, edit in enumerate(edits):
+        _apply(models, edit, inverted, batch, watch, sizes, number)
+    return batch
+
+
+def _apply(
+    models: Bundle,
+    edit: CompiledEdit,
+    inverted: InvertedBatch,
+    batch: Batch,
+    watch: Stopwatch,
+    sizes: Sizes,
+    number: int,
+) -> None:
+    """One edit on a batch, in as many parts as the memory asks for."""
+    size = sizes.edits[number]
+
+    def work(rows: slice) -> EditedPart:
+        part = inverted.part(rows)
+        with watch.time(f"edit/{edit.words['name']}"):
+            edited = edit.apply(models, part)
         with watch.time("metrics"):
-            measures.append(edit_measures(seen, see(models, edited), edit))
-    return Batch(positions, pictures, shared, measures)
+            measures = edit_measures(part.seen, see(models, edited.images), edit.wording)
+        limit = min(sizes.inversion.size, size.size)
+        return EditedPart(batch.positions[rows], edited, measures | dict(edited.measures), limit)
+
+    parts, failures = [], {}
+    for rows, outcome in size.over(len(inverted), work):
+        if isinstance(outcome, Failure):
+            failures[batch.positions[rows.start]] = outcome
+            continue
+        parts.append(outcome)
+        failures |= {outcome.positions[place]: why for place, why in outcome.edited.failures.items()}
+    batch.parts.append(parts)
+    batch.failures.append(failures)
 
 
 @task(
@@ -85,81 +139,59 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     """Edit the images of one shard; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
     plan = plan_of(job.output)
     models = bundle(job.bundle, job.device)
-    edits = compile_edits(job.bundle, job.device, job.directions, [dict(edit) for edit in plan.edits])
+    edits = compile_edits(job.bundle, job.device, job.directions, plan.edits)
     watch = Stopwatch(models.device)
     images = plan.shards[shard]
+    ids = [image.id for image in images]
     with watch.time("decode"):
         decoded = decode([image.path for image in images], models.image_size)
+    sizes = Sizes(job.batch, len(edits))
+
+    def work(part: slice) -> Batch:
+        return edit_batch(models, edits, decoded.images[part], decoded.positions[part], job, watch, sizes)
+
+    failures = dict(decoded.failures)
+    batches: list[Batch] = []
     with ThreadPoolExecutor(WRITERS) as writers:
-        batches, written = [], []
-        for first in range(0, len(decoded.positions), job.batch):
-            part = slice(first, first + job.batch)
-            batch = edit_batch(models, edits, decoded.images[part], decoded.positions[part], job, watch)
+        written: list[Future[None]] = []
+        for part, batch in sizes.inversion.over(len(decoded.positions), work):
+            if isinstance(batch, Failure):
+                failures[decoded.positions[part.start]] = batch
+                continue
             with watch.time("write"):
-                written += _write_pictures(batch, [image.id for image in images], job.output, writers)
+                written += _write_pictures(batch, edits, ids, job.output, writers)
             batches.append(batch)
         with watch.time("write"):
             for picture in written:
                 picture.result()
-    rows = _rows(job, images, edits, decoded, batches, watch)
+    rows = edit_rows(job, images, edits, failures, batches, watch)
+    curves = curve_frame(edits, batches, ids)
+    if len(curves):
+        write_curves(job.output, "edit", f"shard-{shard:05d}", curves)
     write_shard(job.output, "edit", run_id(plan), shard, rows)
     failed = sum(row["status"] == "failed" for row in rows)
     return {"shard": shard, "ok": len(rows) - failed, "failed": failed}
 
 
 def _write_pictures(
-    batch: Batch, ids: list[str], output: str, writers: ThreadPoolExecutor
+    batch: Batch, edits: Sequence[CompiledEdit], ids: list[str], output: str, writers: ThreadPoolExecutor
 ) -> list[Future[None]]:
-    """Take the batch's pictures off the device and hand them to the writers."""
-    jobs = []
+    """Take the batch's pictures off the device and hand them to the writers; pictures of failures are left out."""
+    jobs: list[Future[None]] = []
+
+    def write(pictures: Tensor, names: Sequence[str | None]) -> None:
+        for name, picture in zip(names, pictures.cpu().numpy(), strict=True):
+            if name is not None:
+                jobs.append(writers.submit(encode_image, picture, join(output, name)))
+
     for folder, pictures in batch.pictures.items():
-        for position, picture in zip(batch.positions, pictures.cpu().numpy(), strict=True):
-            jobs.append(
-                writers.submit(encode_image, picture, join(output, "images", folder, f"{ids[position]}.png"))
-            )
+        write(pictures, [f"images/{folder}/{ids[position]}.png" for position in batch.positions])
     batch.pictures.clear()
+    for edit, parts, failures in zip(edits, batch.parts, batch.failures, strict=True):
+        name = edit.words["name"]
+        for part in parts:
+            kept = [None if position in failures else ids[position] for position in part.positions]
+            write(to_bytes(part.edited.images), [id_ and f"images/{name}/{id_}.png" for id_ in kept])
+            for step, pictures in part.edited.stages.items():
+                write(pictures, [id_ and f"steps/{name}/{id_}/{step:04d}.png" for id_ in kept])
     return jobs
-
-
-def _rows(
-    job: EditJob,
-    images: Sequence[PlannedImage],
-    edits: list[CompiledEdit],
-    decoded: Decoded,
-    batches: list[Batch],
-    watch: Stopwatch,
-) -> list[dict[str, Any]]:
-    """One row per (image, edit), in the order of the plan."""
-    common = {"seed": job.seed, "bundle": job.bundle, "package_version": version("styleclip-flows")}
-    common |= watch.per(len(images), "decode", "invert")
-    common |= watch.per(len(images) * len(edits), "edit", "metrics", "write")
-    rows: list[list[dict[str, Any]]] = []
-    for position, image in enumerate(images):
-        of_image = {"image_id": image.id, "path": image.path, "input_hash": image.hash} | common
-        if failure := decoded.failures.get(position):
-            of_image |= {"status": "failed", "error_class": failure.error_class, "reason": failure.reason}
-        else:
-            of_image["status"] = "ok"
-        rows.append([of_image | _words(edit) for edit in edits])
-    for batch in batches:
-        names = [*batch.shared, *batch.measures[0]]
-        # one transfer per batch: [edits, measures, n]
-        table = torch.stack(
-            [torch.stack([*batch.shared.values(), *m.values()]) for m in batch.measures]
-        ).cpu()
-        for number, of_edit in enumerate(table.tolist()):
-            for place, position in enumerate(batch.positions):
-                row = rows[position][number]
-                row.update({name: values[place] for name, values in zip(names, of_edit, strict=True)})
-                row["output"] = f"images/{row['edit']}/{row['image_id']}.png"
-    return [row for of_image in rows for row in of_image]
-
-
-def _words(edit: CompiledEdit) -> dict[str, Any]:
-    words = {name: edit.words[name] for name in ("method", "neutral", "target", "alpha")}
-    return words | {
-        "edit": edit.words["name"],
-        "beta": edit.beta,
-        "channels_used": edit.channels_used,
-        "delta_norm": float(edit.shift.norm()),
-    }

@@ -17,8 +17,7 @@ from storage.images import encode_image
 from storage.uris import join
 from styleclip.errors import BundleError
 from tasks.decoding import to_bytes
-from tasks.edits import store_of
-from tasks.models import bundle, directions
+from tasks.models import bundle, directions, store_of
 
 STRIP = 8
 _PREPARING = threading.Lock()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from styleclip.metrics import (
     identity_similarity,
     pixel_distance,
 )
-from tasks.edits import CompiledEdit
+from tasks.wording import Wording
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Seen:
     images: Tensor
     clip: Tensor
     identity: Tensor | None
+
+    def part(self, rows: slice) -> Seen:
+        """Some of the images."""
+        columns: dict[str, Any] = {column.name: getattr(self, column.name) for column in fields(self)}
+        return Seen(**{name: None if values is None else values[rows] for name, values in columns.items()})
 
 
 def see(models: Bundle, images: Tensor) -> Seen:
@@ -42,14 +48,14 @@ def inversion_measures(source: Seen, reconstruction: Seen) -> dict[str, Tensor]:
     return measures
 
 
-def edit_measures(reconstruction: Seen, edited: Seen, edit: CompiledEdit) -> dict[str, Tensor]:
+def edit_measures(reconstruction: Seen, edited: Seen, words: Wording) -> dict[str, Tensor]:
     """What the edit has changed, each [n]."""
-    before, after = (clip_similarity(seen.clip, edit.target[None]) for seen in (reconstruction, edited))
+    before, after = (clip_similarity(seen.clip, words.target[None]) for seen in (reconstruction, edited))
     measures = {
         "clip_before": before,
         "clip_after": after,
         "clip_gain": after - before,
-        "directional_similarity": directional_similarity(reconstruction.clip, edited.clip, edit.text),
+        "directional_similarity": directional_similarity(reconstruction.clip, edited.clip, words.direction),
         "distance_reconstruction_edit": pixel_distance(reconstruction.images, edited.images),
         "clipped_share": clipped_share(edited.images),
     }

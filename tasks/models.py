@@ -45,6 +45,17 @@ def directions(uri: str, name: str, device: str = "auto") -> ChannelDirections:
         return _directions(uri, models)
 
 
+def store_of(name: str, device: str, uri: str | None) -> str:
+    """The directions store to use: `uri`, or the one that the bundle ships. Raises BundleError when there is none."""
+    found = uri or bundle(name, device).directions
+    if not found:
+        raise BundleError(
+            f"bundle '{name}' ships no channel directions: make them with "
+            f"`styleclip precompute --bundle {name} --output FILE.zarr`, then pass --directions FILE.zarr"
+        )
+    return str(found)
+
+
 @functools.cache
 def _bundle(name: str, device: str) -> Bundle:
     return load_bundle(name, device=device)

@@ -17,8 +17,8 @@ from storage.plan import PlannedImage, RunPlan, keep_plan, load_plan
 from styleclip.bundle import Bundle, read_bundle
 from styleclip.errors import BundleError
 from styleclip.networks.encoder import Encoder
-from tasks.edits import compile_edits, store_of
-from tasks.models import bundle, directions
+from tasks.edits import compile_edits
+from tasks.models import bundle
 
 HASHERS = 8
 """Threads that read files for their hashes: reading waits for disks and networks, not for this processor."""
@@ -44,14 +44,13 @@ class EditJob:
 class Planned:
     """A written plan: `missing` are the shards that no run has finished yet, `skipped` files are no images by name.
 
-    channels_used: edit → channels that it moves; unknown_words: words that the CLIP was never trained on.
+    unknown_words: words of the targets that the CLIP was never trained on.
     """
 
     images: int
     shards: int
     missing: list[int]
     skipped: int
-    channels_used: dict[str, int]
     unknown_words: list[str]
 
 
@@ -112,17 +111,17 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
     models = bundle(job.bundle, job.device)
     check_can_invert(models)
     compiled = compile_edits(job.bundle, job.device, job.directions, edits)
-    store = directions(store_of(job.bundle, job.device, job.directions), job.bundle, job.device)
-    fingerprint = {
+    fingerprint: dict[str, Any] = {
         "flow": "edit",
         "bundle": models.name,
         "weights": dict(models.fingerprint),
-        "directions": store.fingerprint,
         "seed": job.seed,
         "batch": job.batch,
         "save_source": job.save_source,
         "save_reconstruction": job.save_reconstruction,
     }
+    for edit in compiled:
+        fingerprint |= edit.fingerprint
     plan = plan_for(folder, edits, job.shard_size, fingerprint)
     keep_plan(job.output, plan)
     return Planned(
@@ -130,6 +129,5 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
         shards=len(plan.shards),
         missing=missing_shards(job.output, "edit", plan),
         skipped=folder.skipped,
-        channels_used={edit.words["name"]: edit.channels_used for edit in compiled},
-        unknown_words=sorted({word for edit in compiled for word in edit.unknown_words}),
+        unknown_words=sorted({word for edit in compiled for word in edit.wording.unknown_words}),
     )

@@ -20,6 +20,15 @@ MEANS = {
 }
 """Column of the table → metric that it is the mean of."""
 
+STRENGTHS = {
+    "method": "method",
+    "alpha": "alpha",
+    "channels": "channels_used",
+    "λ_L2": "lambda_l2",
+    "λ_ID": "lambda_id",
+}
+"""Column of the table → metric that says how an edit was made; left out where it says nothing, or the same of all."""
+
 SHOWN_IMAGES, SHOWN_EDITS = 6, 8
 
 
@@ -33,7 +42,7 @@ def count_rows(run: str, flow: str) -> dict[str, Any]:
     """{run, rows, ok, failed, reasons}: reasons is a short text such as "3 Truncated, 1 Empty" about files."""
     rows = rows_of(run, flow)
     failed = rows[rows["status"] == "failed"]
-    reasons = failed.drop_duplicates("image_id")["error_class"].value_counts()
+    reasons = failed.drop_duplicates(["image_id", "error_class"])["error_class"].value_counts()
     return {
         "run": run,
         "rows": len(rows),
@@ -44,21 +53,34 @@ def count_rows(run: str, flow: str) -> dict[str, Any]:
 
 
 def edit_table(run: str) -> list[dict[str, Any]]:
-    """One dictionary per edit, in the order of the plan: edit, α, channels, n images, and the means over them."""
+    """One dictionary per edit, in the order of the plan: edit, strengths, n images, and the means over them."""
     rows = rows_of(run, "edit")
+    shown = {title: column for title, column in STRENGTHS.items() if rows[column].notna().any()}
+    if rows["method"].nunique() == 1:
+        del shown["method"]
     table = []
     for edit in plan_of(run).edits:
         of_edit = rows[rows["edit"] == edit["name"]]
         good = of_edit[of_edit["status"] == "ok"]
-        first = of_edit.iloc[0]
-        line = {
-            "edit": edit["name"],
-            "alpha": edit["alpha"],
-            "channels": int(first["channels_used"]),
-            "n": len(good),
-        }
-        table.append(line | {title: _mean(good[column]) for title, column in MEANS.items()})
+        line = {"edit": edit["name"]}
+        line |= {title: _plain(of_edit.iloc[0][column]) for title, column in shown.items()}
+        line |= {"n": len(good)} | {title: _mean(good[column]) for title, column in MEANS.items()}
+        table.append(line)
     return table
+
+
+def halved_batches(run: str, asked: int) -> dict[str, int]:
+    """Edit → the smallest batch that it was done in, for edits that ran out of memory at `asked` images."""
+    rows = rows_of(run, "edit")
+    smaller = rows[rows["batch"] < asked]
+    return {str(name): int(size) for name, size in smaller.groupby("edit")["batch"].min().items()}
+
+
+def _plain(value: Any) -> Any:
+    """A cell of a data frame as Python has it; None for null."""
+    if pd.isna(value):
+        return None
+    return value.item() if hasattr(value, "item") else value
 
 
 def _mean(values: pd.Series[float]) -> float | None:

@@ -22,7 +22,7 @@ PROMISED = [
     "judge_clip_before", "judge_clip_after", "judge_directional_similarity",
     "identity_source_reconstruction", "identity_reconstruction_edit", "distance_source_reconstruction",
     "distance_reconstruction_edit", "clipped_share", "delta_norm", "output", "schema_version",
-    "package_version", "bundle",
+    "package_version", "bundle", "space", "steps", "lambda_l2", "lambda_id", "learning_rate", "mapper", "batch",
 ]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_rows_come_back_with_exact_types(tmp_path):
     assert table["alpha"].dtype == np.float64 and table["alpha"][0] == 2.0 and pd.isna(table["alpha"][1])
     assert table["image_id"].tolist() == ["a", "b"] and table["reason"][1] == "cut off"
     assert table["seed"][0] == seed and table["seed"].isna().tolist() == [False, True]
-    assert table["channels_used"][0] == 7 and table["schema_version"].tolist() == [1, 1]
+    assert table["channels_used"][0] == 7 and table["schema_version"].tolist() == [2, 2]
     assert pq.ParquetFile(file_of(tmp_path, 0)).schema_arrow.equals(SCHEMA)
 
 

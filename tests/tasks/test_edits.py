@@ -10,8 +10,8 @@ import torch
 
 from storage import DirectionStore
 from styleclip.errors import BundleError, EditError, PromptError
-from tasks.edits import compile_edits, store_of
-from tasks.models import bundle, directions
+from tasks.edits import compile_edits
+from tasks.models import bundle, directions, store_of
 
 
 def words(**changes: object) -> dict[str, object]:
@@ -53,7 +53,7 @@ def test_the_weighted_variant_is_another_direction(tiny):
 
 def test_words_that_the_clip_never_saw_are_named(tiny):
     (edit,) = compile_edits(tiny, "cpu", None, [words(target="a face with a mohawk")])
-    assert edit.unknown_words == ("mohawk",)
+    assert edit.wording.unknown_words == ("mohawk",)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""Batches that fit: when the device runs out of memory the batch is halved, and the run goes on."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+from tasks.decoding import Failure
+
+T = TypeVar("T")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory, of the device or of the machine, is used up."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # torch has no class of its own for the CPU, and some CUDA libraries report in words only
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+
+
+class Halving:
+    """A batch size that starts at `size` and is halved as often as needed; what was learnt is kept for later calls."""
+
+    def __init__(self, size: int) -> None:
+        assert size >= 1, f"at least one item must be in a batch, got {size}"
+        self.size = size
+
+    def over(self, count: int, work: Callable[[slice], T]) -> Iterator[tuple[slice, T | Failure]]:
+        """(part, work(part)) for parts that cover `count` items in order.
+
+        A single item that is too large for the device gives a Failure in place of its result.
+        """
+        first = 0
+        while first < count:
+            part = slice(first, min(first + self.size, count))
+            outcome = self._try(work, part)
+            if outcome is None:
+                # only now is the failed attempt's memory free: its frames went with the exception
+                gc.collect()
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            yield part, outcome
+            first = part.stop
+
+    def _try(self, work: Callable[[slice], T], part: slice) -> T | Failure | None:
+        try:
+            return work(part)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            if part.stop - part.start == 1:
+                return Failure("OutOfMemory", f"one image alone does not fit: {str(error).splitlines()[0]}")
+            self.size = (part.stop - part.start) // 2
+            return None

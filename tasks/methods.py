@@ -1,0 +1,88 @@
+"""What every method of editing takes and gives, so that one run may mix them.
+
+A method is a class that satisfies `CompiledEdit`, and a function that makes it from an edit in words: see
+`tasks.edits.COMPILERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from styleclip.bundle import Bundle
+from tasks.decoding import Failure
+from tasks.measuring import Seen
+from tasks.models import bundle
+from tasks.wording import Wording
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where edits are compiled: bundle, device, and the directions store that was asked for (None: the bundle's)."""
+
+    bundle: str
+    device: str
+    directions: str | None
+
+    @property
+    def models(self) -> Bundle:
+        """The models; the same object at every call in this process."""
+        return bundle(self.bundle, self.device)
+
+
+@dataclass(frozen=True)
+class InvertedBatch:
+    """n inverted images: w [n, num_ws, w_dim], s = styles(w) [n, C_total], and what is seen in their reconstruction."""
+
+    w: Tensor
+    s: Tensor
+    seen: Seen
+
+    def __len__(self) -> int:
+        return len(self.w)
+
+    def part(self, rows: slice) -> InvertedBatch:
+        """Some of the images."""
+        return InvertedBatch(self.w[rows], self.s[rows], self.seen.part(rows))
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What one edit made of a batch of n images.
+
+    images float [n, 3, H, W] about [−1, 1]; measures: metrics column → [n], `delta_norm` at least;
+    failures: place in the batch → why there is no usable image at this place;
+    curves: name → [steps, n], NaN where an image had stopped; stages: step → picture on the way, uint8 [n, H, W, 3].
+    """
+
+    images: Tensor
+    measures: Mapping[str, Tensor]
+    failures: Mapping[int, Failure] = field(default_factory=dict)
+    curves: Mapping[str, Tensor] = field(default_factory=dict)
+    stages: Mapping[int, Tensor] = field(default_factory=dict)
+
+
+class CompiledEdit(Protocol):
+    """One edit, ready for batches of images."""
+
+    @property
+    def words(self) -> Mapping[str, Any]:
+        """The edit as planned; name, method, neutral and target at least."""
+
+    @property
+    def wording(self) -> Wording:
+        """The words as CLIP embeds them."""
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Metrics columns that are the same for every image: strengths, thresholds, weights of losses."""
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """What decides the result besides words and bundle, for example the sha256 of a file; mostly empty."""
+
+    def apply(self, models: Bundle, batch: InvertedBatch) -> Edited:
+        """Edit a batch. Called in inference mode; results must not depend on what else is in the batch."""

@@ -1,0 +1,33 @@
+"""What an edit says, as CLIP embeds it: every method is judged by the same two vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from styleclip.bundle import Bundle
+from styleclip.directions import embed_prompt, text_direction
+
+
+@dataclass(frozen=True)
+class Wording:
+    """target [D]: unit embedding of the target, averaged over the bundle's templates; direction [D] = Δt.
+
+    unknown_words: words of the target that this CLIP was never trained on.
+    """
+
+    target: Tensor
+    direction: Tensor
+    unknown_words: tuple[str, ...]
+
+
+def embed_words(models: Bundle, edit: Mapping[str, Any]) -> Wording:
+    """Embed `target` and `neutral` of a planned edit. Raises PromptError for words that CLIP cannot tell apart."""
+    return Wording(
+        target=embed_prompt(models.clip, edit["target"], models.templates),
+        direction=text_direction(models.clip, edit["target"], edit["neutral"], models.templates),
+        unknown_words=tuple(models.clip.unknown_words(edit["target"])),
+    )
