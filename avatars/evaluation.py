@@ -102,6 +102,22 @@ def editable(statement: Statement, quantities: Tensor) -> Tensor:
     return ~statement.holds(quantities) & (visible(quantities)[:, COLUMN[statement.quantity]] > 0)
 
 
+def unrelated_change(statement: Statement, before: Tensor, after: Tensor) -> Tensor:
+    """Mean |change| [K] of every quantity where it can be seen before and after [n, K]; 0 for related ones."""
+    seen = visible(before) * visible(after)
+    mean = ((after - before).abs() * seen).sum(dim=0) / seen.sum(dim=0).clamp(min=1)
+    mean[list(related(statement))] = 0
+    return mean
+
+
+def clearly_flipped(statement: Statement, before: Tensor, after: Tensor) -> Tensor:
+    """Share of pictures [K] in which a quantity moves by more than half of its range; 0 for related ones."""
+    seen = visible(before) * visible(after)
+    flipped = ((after - before).abs() * seen > 0.5).float().sum(dim=0) / seen.sum(dim=0).clamp(min=1)
+    flipped[list(related(statement))] = 0
+    return flipped
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Held-out avatars on the device: sources, their styles and reconstructions, and what a judge sees in these."""
@@ -152,21 +168,10 @@ class Evaluation:
             [self.bundle.generator.synthesize(part + shift) for part in styles.split(batch)]
         ).clamp(-1, 1)
 
-    def _measure(self, edit: str, before: Tensor, after: Tensor) -> tuple[float, Tensor, Tensor]:
-        """(success, mean |change| [K], share clearly flipped [K]); related and hidden quantities count as 0."""
-        statement = STATEMENT[edit]
-        success = float(statement.holds(after).float().mean())
-        seen = visible(before) * visible(after)
-        change = (after - before).abs() * seen
-        total = seen.sum(dim=0).clamp(min=1)
-        mean, flipped = change.sum(dim=0) / total, (change > 0.5).float().sum(dim=0) / total
-        columns = list(related(statement))
-        mean[columns], flipped[columns] = 0, 0
-        return success, mean, flipped
-
     def choose(self, edit: str, pictures: Pictures, method: str = "global") -> Strength:
         """The strength with the best balance of success and collateral change, by the chooser."""
-        rows = editable(STATEMENT[edit], pictures.quantities)
+        statement = STATEMENT[edit]
+        rows = editable(statement, pictures.quantities)
         styles, before = pictures.styles[rows], pictures.quantities[rows]
         best, best_value = Strength(ALPHAS[0], CHANNELS[0]), -float("inf")
         for channels in CHANNELS:
@@ -174,7 +179,8 @@ class Evaluation:
             for alpha in ALPHAS:
                 image = self.draw(styles, direction, alpha)
                 after = torch.cat([self.chooser(part) for part in image.split(50)])
-                success, mean, _ = self._measure(edit, before, after)
+                success = float(statement.holds(after).float().mean())
+                mean = unrelated_change(statement, before, after)
                 worst = float(mean.max())
                 value = min(success, ENOUGH) - 4 * max(0.0, worst - TOLERATED) - float(mean.mean())
                 if value > best_value:
@@ -186,12 +192,14 @@ class Evaluation:
     @torch.no_grad()
     def score(self, edit: str, strength: Strength, pictures: Pictures, method: str = "global") -> Score:
         """Score one edit on pictures that chose nothing."""
-        rows = editable(STATEMENT[edit], pictures.quantities)
+        statement = STATEMENT[edit]
+        rows = editable(statement, pictures.quantities)
+        before = pictures.quantities[rows]
         direction = self.direction(edit, strength.channels, method)
         source = pictures.reconstruction[rows]
         image = self.draw(pictures.styles[rows], direction, strength.alpha)
         after = torch.cat([self.scorer(part) for part in image.split(50)])
-        success, mean, flipped = self._measure(edit, pictures.quantities[rows], after)
+        mean = unrelated_change(statement, before, after)
         clip, identity = self.bundle.clip, self.bundle.identity
         text = clip.encode_text([prompt(edit)])
         gain = clip_similarity(clip.encode_image(image), text) - clip_similarity(
@@ -205,11 +213,11 @@ class Evaluation:
             channels=direction.channels_used,
             beta=direction.beta,
             pictures=int(rows.sum()),
-            success=success,
+            success=float(statement.holds(after).float().mean()),
             worst_change=float(mean[worst]),
             worst=QUANTITIES[worst],
-            mean_change=float(mean.sum() / (len(mean) - len(related(STATEMENT[edit])))),
-            flipped=float(flipped.max()),
+            mean_change=float(mean.sum() / (len(mean) - len(related(statement)))),
+            flipped=float(clearly_flipped(statement, before, after).max()),
             identity=float("nan")
             if identity is None
             else float(identity_similarity(identity(source), identity(image)).mean()),
