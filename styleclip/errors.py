@@ -19,3 +19,7 @@ class PromptError(StyleclipError):
 
 class EditError(StyleclipError):
     """An edit cannot be carried out as asked."""
+
+
+class AlignmentError(StyleclipError):
+    """A face cannot be cut out, because its landmarks are missing or are no face."""
