@@ -30,6 +30,11 @@ def prompt(statement: str) -> str:
     return sentence([STATEMENT[statement].phrases[0]])
 
 
+def statement_of(target: str) -> str | None:
+    """The name of the statement whose standard prompt is `target`; None for other words."""
+    return next((name for name in STATEMENT if prompt(name) == target), None)
+
+
 def _compose(said: Sequence[int], rng: random.Random) -> str:
     """Put statements into words: adjective before the subject, "wearing", or a list after "with"."""
     subject = rng.choice(SUBJECTS)

@@ -42,7 +42,7 @@ def expand(specs: Iterable[EditSpec], neutral: str) -> list[dict[str, Any]]:
     edits: list[dict[str, Any]] = []
     for spec in specs:
         start = spec.neutral or neutral
-        name = slug(spec.name) if spec.name else _own_name(spec, start)
+        name = slug(spec.name) if spec.name else own_name(spec, start)
         if not name:
             raise EditError(f"edit name '{spec.name}' has no letter or digit to make a folder name from")
         words = {"method": spec.method, "neutral": start, "target": spec.target}
@@ -57,7 +57,8 @@ def expand(specs: Iterable[EditSpec], neutral: str) -> list[dict[str, Any]]:
     return edits
 
 
-def _own_name(spec: EditSpec, neutral: str) -> str:
+def own_name(spec: EditSpec, neutral: str) -> str:
+    """What an edit without a name is called: the words that its target adds to the neutral ones."""
     if spec.target is not None:
         return _name_from_words(spec.target, neutral)
     return slug(Path(spec.mapper or "").stem) or "mapper"

@@ -1,4 +1,4 @@
-"""evaluate: do the edits of the embedded world do what their words say, and nothing else?"""
+"""evaluate: do edits do what their words say, and nothing else? Which method does it best, and at what price?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pandas as pd
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows.comparison import compare
+from flows.costing import costs
 from flows.outcome import gather, one_line_failures
 from flows.parameters import EvaluateParams
 from flows.progress import RunProgress
@@ -22,11 +24,23 @@ AGAIN = "Run the same command again."
 
 @flow(
     name="evaluate",
-    description="Score edits on held-out avatars with a judge that guided nothing; one row per edit.",
+    description="Score edits with a judge that guided nothing, or compare methods at matched strength, or their costs.",
     task_runner=one_at_a_time(),
 )
 @one_line_failures
 def evaluate(params: EvaluateParams) -> dict[str, Any]:
+    """Strengths of the avatars' edits, or methods at matched strength, or what methods cost: one table each.
+
+    Returns {table, output} and, for the edits, {edits, reached}.
+    """
+    if params.costs:
+        return {"table": costs(params, AGAIN), "output": params.output}
+    if params.compare or params.edits_file:
+        return {"table": compare(params, AGAIN), "output": params.output}
+    return score_edits(params)
+
+
+def score_edits(params: EvaluateParams) -> dict[str, Any]:
     """One task per (method, edit), then the table; returns {table, output, edits, reached}."""
     job = EvaluateJob(
         bundle=params.bundle,

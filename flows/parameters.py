@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.edits import EditSpec
+from flows.edit_spec import EditSpec, Method
 
 IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
 
@@ -116,6 +116,27 @@ class EvaluateParams(_Parameters):
     )
     methods: list[Literal["global", "global-weighted"]] = Field(
         default=["global"], description="global: the paper's directions; global-weighted: our variant."
+    )
+    compare: list[Method] = Field(
+        default_factory=list,
+        description="Instead of choosing strengths: these methods on the same images, at matched strength.",
+    )
+    compare_edits: list[str] | None = Field(
+        default=None,
+        description="Statements about avatars to compare methods by; empty: those with a mapper.",
+    )
+    edits_file: str | None = Field(
+        default=None,
+        description="Edits to compare instead; those with the same target stand against each other.",
+    )
+    folder: str | None = Field(
+        default=None,
+        description="Images to compare methods on, for any bundle; empty: held-out avatars. Without the judges of the "
+        "avatars, strengths are matched by CLIP gain.",
+    )
+    batch: int = Field(default=16, ge=1, description="Images on the device at once.")
+    costs: bool = Field(
+        default=False, description="Instead: what each method costs on this machine (the paper's Table 1)."
     )
     directions: str | None = Field(
         default=None, description="Directions store made by precompute; empty: the one that the bundle ships."

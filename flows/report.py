@@ -58,6 +58,23 @@ def picture_grid(
     return sheet
 
 
+def picture_column(pictures: Sequence[bytes], captions: Sequence[str], scale: int = 1) -> Image.Image:
+    """Encoded images of any size under each other, each with a caption above it."""
+    tiles = []
+    for data in pictures:
+        with Image.open(io.BytesIO(data)) as image:
+            size = (image.width * scale, image.height * scale)
+            tiles.append(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+    width, height = max(tile.width for tile in tiles), sum(tile.height + CAPTION for tile in tiles)
+    sheet = Image.new("RGB", (width, height), "white")
+    draw, top = ImageDraw.Draw(sheet), 0
+    for tile, caption in zip(tiles, captions, strict=True):
+        draw.text((2, top + 1), caption, fill="black")
+        sheet.paste(tile, (0, top + CAPTION))
+        top += CAPTION + tile.height
+    return sheet
+
+
 def as_data_uri(picture: Image.Image, limit: int = GRID_BYTES) -> str:
     """A JPEG data URI of at most `limit` bytes before base64; quality, then size give way."""
     while True:
