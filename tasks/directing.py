@@ -35,8 +35,8 @@ class DirectedEdit:
 
     def apply(self, models: Bundle, batch: InvertedBatch) -> Edited:
         """One pass of the generator."""
-        images = models.generator.synthesize(batch.s + self.shift)
-        return Edited(images, {"delta_norm": self.shift.norm().expand(len(batch))})
+        styles = batch.s + self.shift
+        return Edited(models.generator.synthesize(styles), styles)
 
 
 def compile_direction(setting: Setting, edit: Mapping[str, Any]) -> DirectedEdit:

@@ -16,6 +16,7 @@ from storage.images import encode_image
 from storage.metrics import write_shard
 from storage.uris import join
 from styleclip.bundle import Bundle
+from styleclip.passes import in_passes, pass_size
 from tasks.decoding import Failure, decode, to_bytes, to_device
 from tasks.edits import compile_edits
 from tasks.halving import Halving
@@ -80,7 +81,8 @@ def edit_batch(
     pictures: dict[str, Tensor] = {}
     with watch.time("invert"):
         source = to_device(images, models.device)
-        w = encoder(source)
+        # in passes, so that not even the last bit depends on the batch: an optimization would make it another picture
+        w = in_passes(encoder, source, pass_size(models.generator))
         s = models.generator.styles(w)
         reconstruction = models.generator.synthesize(s)
     with watch.time("metrics"):
@@ -109,11 +111,12 @@ def _apply(
     size = sizes.edits[number]
 
     def work(rows: slice) -> EditedPart:
-        part = inverted.part(rows)
+        part = inverted.part(rows, size.halvings)
         with watch.time(f"edit/{edit.words['name']}"):
             edited = edit.apply(models, part)
         with watch.time("metrics"):
             measures = edit_measures(part.seen, see(models, edited.images), edit.wording)
+            measures["delta_norm"] = (edited.styles - part.s).norm(dim=1)
         limit = min(sizes.inversion.size, size.size)
         return EditedPart(batch.positions[rows], edited, measures | dict(edited.measures), limit)
 

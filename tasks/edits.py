@@ -12,10 +12,12 @@ import torch
 from styleclip.errors import BundleError, StyleclipError
 from tasks.directing import compile_direction
 from tasks.methods import CompiledEdit, Setting
+from tasks.optimizing import compile_optimization
 
 COMPILERS: dict[str, Callable[[Setting, Mapping[str, Any]], CompiledEdit]] = {
     "global": compile_direction,
     "global-weighted": compile_direction,
+    "optimize": compile_optimization,
 }
 """Method → what makes an edit of it ready for images."""
 

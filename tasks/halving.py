@@ -28,6 +28,7 @@ class Halving:
     def __init__(self, size: int) -> None:
         assert size >= 1, f"at least one item must be in a batch, got {size}"
         self.size = size
+        self.halvings = 0
 
     def over(self, count: int, work: Callable[[slice], T]) -> Iterator[tuple[slice, T | Failure]]:
         """(part, work(part)) for parts that cover `count` items in order.
@@ -56,4 +57,5 @@ class Halving:
             if part.stop - part.start == 1:
                 return Failure("OutOfMemory", f"one image alone does not fit: {str(error).splitlines()[0]}")
             self.size = (part.stop - part.start) // 2
+            self.halvings += 1
             return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -28,8 +27,8 @@ class Seen:
 
     def part(self, rows: slice) -> Seen:
         """Some of the images."""
-        columns: dict[str, Any] = {column.name: getattr(self, column.name) for column in fields(self)}
-        return Seen(**{name: None if values is None else values[rows] for name, values in columns.items()})
+        identity = None if self.identity is None else self.identity[rows]
+        return Seen(self.images[rows], self.clip[rows], identity)
 
 
 def see(models: Bundle, images: Tensor) -> Seen:

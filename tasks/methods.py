@@ -35,31 +35,38 @@ class Setting:
 
 @dataclass(frozen=True)
 class InvertedBatch:
-    """n inverted images: w [n, num_ws, w_dim], s = styles(w) [n, C_total], and what is seen in their reconstruction."""
+    """n inverted images: w [n, num_ws, w_dim], s = styles(w) [n, C_total], and what is seen in their reconstruction.
+
+    halvings: how often the batch of this edit was halved for lack of memory; a method whose passes have a size of
+    their own halves that as often.
+    """
 
     w: Tensor
     s: Tensor
     seen: Seen
+    halvings: int = 0
 
     def __len__(self) -> int:
         return len(self.w)
 
-    def part(self, rows: slice) -> InvertedBatch:
+    def part(self, rows: slice, halvings: int) -> InvertedBatch:
         """Some of the images."""
-        return InvertedBatch(self.w[rows], self.s[rows], self.seen.part(rows))
+        return InvertedBatch(self.w[rows], self.s[rows], self.seen.part(rows), halvings)
 
 
 @dataclass(frozen=True)
 class Edited:
     """What one edit made of a batch of n images.
 
-    images float [n, 3, H, W] about [−1, 1]; measures: metrics column → [n], `delta_norm` at least;
+    images float [n, 3, H, W] about [−1, 1] and styles [n, C_total], the style vectors that they were made from;
+    measures: metrics columns that only this method has, each [n];
     failures: place in the batch → why there is no usable image at this place;
     curves: name → [steps, n], NaN where an image had stopped; stages: step → picture on the way, uint8 [n, H, W, 3].
     """
 
     images: Tensor
-    measures: Mapping[str, Tensor]
+    styles: Tensor
+    measures: Mapping[str, Tensor] = field(default_factory=dict)
     failures: Mapping[int, Failure] = field(default_factory=dict)
     curves: Mapping[str, Tensor] = field(default_factory=dict)
     stages: Mapping[int, Tensor] = field(default_factory=dict)

@@ -1,0 +1,39 @@
+"""What an optimization moves: rows of W+, or channels of the style vector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from styleclip.networks.generator import Generator
+from styleclip.optimization.settings import Space
+from styleclip.passes import in_passes
+
+
+class Moved:
+    """The part of the latent codes of n images that an optimization may move, and the way back to style vectors.
+
+    w [n, num_ws, w_dim]; `start` is what moves: w itself, or [n, C] of s = styles(w), without the channels of ToRGB
+    unless `torgb`. `together`: images in one pass (see `styleclip.passes`).
+    """
+
+    def __init__(self, generator: Generator, w: Tensor, space: Space, torgb: bool, together: int) -> None:
+        self.generator = generator
+        self.columns: Tensor | None = None
+        with torch.no_grad():
+            self.s = in_passes(generator.styles, w, together)
+        if space == "w+":
+            self.start = w.clone()
+        else:
+            if not torgb:
+                self.columns = generator.layout.conv.to(w.device)
+            self.start = (self.s if self.columns is None else self.s[:, self.columns]).clone()
+        self.space = space
+
+    def styles(self, moved: Tensor, rows: Tensor) -> Tensor:
+        """Style vectors [k, C_total] of the images `rows` [k] when their moved part is `moved` [k, …]."""
+        if self.space == "w+":
+            return self.generator.styles(moved)
+        if self.columns is None:
+            return moved
+        return self.s[rows].index_copy(1, self.columns, moved)

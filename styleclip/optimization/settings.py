@@ -1,0 +1,31 @@
+"""How a latent optimization is carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Space = Literal["w+", "s"]
+
+
+@dataclass(frozen=True)
+class OptimizationSettings:
+    """Defaults are the published ones (paper §4).
+
+    space: "w+" moves all of w [num_ws, w_dim]; "s" moves the style channels of the convolutions, with `torgb` those of
+    ToRGB as well. learning_rate is the peak (see `ramped_learning_rate`). lambda_l2 weighs the *sum* of squared
+    differences to the source in the units of the space, lambda_id the loss of identity. patience: an image stops when
+    its loss has not fallen by `PLATEAU` for so many steps; 0: never.
+    """
+
+    space: Space = "w+"
+    steps: int = 300
+    learning_rate: float = 0.1
+    lambda_l2: float = 0.008
+    lambda_id: float = 0.0
+    torgb: bool = False
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.steps >= 1 and self.learning_rate > 0 and self.patience >= 0, self
+        assert self.lambda_l2 >= 0 and self.lambda_id >= 0, self

@@ -1,0 +1,93 @@
+"""The method of latent optimization (paper §4): every image finds its own code, in hundreds of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleclip.bundle import Bundle
+from styleclip.errors import BundleError
+from styleclip.optimization import OptimizationSettings, optimize_latents
+from styleclip.passes import in_passes, pass_size
+from tasks.decoding import Failure, to_bytes
+from tasks.methods import Edited, InvertedBatch, Setting
+from tasks.wording import Wording, embed_words
+
+NOT_FINITE = Failure("NotFinite", "the loss ceased to be a number; a smaller learning_rate may help")
+
+
+@dataclass(frozen=True)
+class OptimizedEdit:
+    """min D_CLIP + λ_L2·‖Δ‖² + λ_ID·L_ID for each image; keep_every: steps between kept pictures, 0 for none."""
+
+    words: Mapping[str, Any]
+    wording: Wording
+    settings: OptimizationSettings
+    keep_every: int
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Space and weights; `steps` is measured, because images may stop early."""
+        return {
+            name: getattr(self.settings, name)
+            for name in ("space", "learning_rate", "lambda_l2", "lambda_id")
+        }
+
+    def apply(self, models: Bundle, batch: InvertedBatch) -> Edited:
+        """Optimize all images of the batch side by side."""
+        size = max(1, pass_size(models.generator) >> batch.halvings)
+        stages: dict[int, Tensor] = {}
+
+        def keep(step: int, rows: Tensor, images: Tensor) -> None:
+            if self.keep_every and step and step % self.keep_every == 0:
+                if step not in stages:
+                    # an image that has stopped keeps the picture it stopped with
+                    stages[step] = stages[max(stages)].clone() if stages else blank(len(batch), images)
+                stages[step][rows] = to_bytes(images)
+
+        with torch.inference_mode(False):
+            # tensors that were made in inference mode cannot take part in a backward pass: copies can
+            w, target = batch.w.clone(), self.wording.target.clone()
+            found = optimize_latents(
+                models.generator, models.clip, target, w, self.settings,
+                identity=models.identity, source_identity=self._source_identity(models, w, size),
+                together=size, watch=keep if self.keep_every else None,
+            )  # fmt: skip
+        return Edited(
+            images=found.images,
+            styles=found.styles,
+            measures={"steps": found.steps},
+            failures={place: NOT_FINITE for place in torch.nonzero(~found.finite)[:, 0].tolist()},
+            curves=found.curves,
+            stages=stages,
+        )
+
+    def _source_identity(self, models: Bundle, w: Tensor, size: int) -> Tensor | None:
+        """R(G(w_s)), once; in passes, so that even its last bit does not depend on the batch."""
+        if models.identity is None or self.settings.lambda_id == 0:
+            return None
+        with torch.no_grad():
+            images = in_passes(models.generator.synthesize, in_passes(models.generator.styles, w, size), size)
+            return in_passes(models.identity, images, size)
+
+
+def blank(count: int, images: Tensor) -> Tensor:
+    """Black pictures uint8 [count, H, W, 3] of the size of images [k, 3, H, W]."""
+    return torch.zeros(count, *images.shape[2:], 3, dtype=torch.uint8, device=images.device)
+
+
+def compile_optimization(setting: Setting, edit: Mapping[str, Any]) -> OptimizedEdit:
+    """Words and weights → an edit. Raises BundleError for λ_ID > 0 without identity network, PromptError."""
+    models = setting.models
+    settings = OptimizationSettings(**{each.name: edit[each.name] for each in fields(OptimizationSettings)})
+    if settings.lambda_id > 0 and models.identity is None:
+        raise BundleError(
+            f"edit '{edit['name']}' weighs identity (lambda_id {settings.lambda_id:g}), but bundle '{models.name}' "
+            "names no identity network: add one to its file, or set lambda_id to 0"
+        )
+    return OptimizedEdit(dict(edit), embed_words(models, edit), settings, edit["keep_every"])
