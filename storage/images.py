@@ -40,8 +40,8 @@ _UPRIGHT = {
 }
 
 
-def decode_image(source: str | bytes, size: int) -> np.ndarray:
-    """Read an image file (path, URI or its bytes) as a square → uint8 [size, size, 3].
+def decode_image(source: str | bytes, size: int | None) -> np.ndarray:
+    """Read an image file (path, URI or its bytes) as a square → uint8 [size, size, 3]; whole, [H, W, 3], for None.
 
     The format is told from the content, not from the name. The camera's rotation (EXIF) is undone, transparency is
     laid on white, 16-bit values are scaled to 8, CMYK and palettes become RGB (colour profiles are not applied),
@@ -51,7 +51,7 @@ def decode_image(source: str | bytes, size: int) -> np.ndarray:
     UnsupportedFormat (a picture of another kind), TooLarge, Truncated (damaged or cut off). Only errors of the network
     (ConnectionError, TimeoutError) pass as they are, so that the shard is tried again.
     """
-    assert size > 0, size
+    assert size is None or size > 0, size
     data = source if isinstance(source, bytes) else _read(source)
     if not data:
         raise ImageError("Empty", "the file has no bytes")
@@ -65,7 +65,7 @@ def decode_image(source: str | bytes, size: int) -> np.ndarray:
     try:
         with _READERS[kind](io.BytesIO(data)) as image:
             _check_size(*image.size)
-            return _to_square(image, size)
+            return _upright(image, size)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -104,12 +104,12 @@ def _check_size(width: int, height: int) -> None:
         raise ImageError("TooLarge", f"{width}×{height} pixels; the limit is {limit} million")
 
 
-def _to_square(image: Image.Image, size: int) -> np.ndarray:
+def _upright(image: Image.Image, size: int | None) -> np.ndarray:
     image.load()
     picture = _to_rgb(image)
     if (turn := _UPRIGHT.get(_orientation(image))) is not None:
         picture = picture.transpose(turn)
-    if picture.size != (size, size):
+    if size is not None and picture.size != (size, size):
         picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
     return np.array(picture, dtype=np.uint8)
 
