@@ -18,9 +18,10 @@ OPTIMIZE_DEFAULTS: dict[str, Any] = {
     "lambda_id": 0.0,
     "torgb": False,
     "patience": 0,
+    "relative": 0.0,
     "keep_every": 0,
 }
-"""The published ones (paper §4, and the code's λ_L2 and λ_ID)."""
+"""The published ones (paper §4, and the code's λ_L2 and λ_ID); `patience` and `relative` are ours, and off."""
 
 FIELDS_OF = {
     "alpha": ("global", "global-weighted", "mapper"),
@@ -93,6 +94,13 @@ class EditSpec(BaseModel):
         default=None,
         ge=0,
         description="optimize: an image stops when its loss has not fallen for this many steps; default 0, never.",
+    )
+    relative: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="optimize: instead of at the words alone, aim at what CLIP sees in the image, moved so far from "
+        "neutral to target: keeps more of the image. Default 0, the published aim.",
     )
     keep_every: int | None = Field(
         default=None, ge=0, description="optimize: keep a picture every so many steps; default 0, none."

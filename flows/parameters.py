@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.edit_spec import EditSpec, Method
 
 IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
+REFINE = "Steps of gradient descent that bring each code nearer to its image; 0: the encoder's own."
+ALIGN = "none: images are aligned already; landmarks: faces are cut out, turned and scaled by their landmarks."
+LANDMARKS = "JSON, CSV or Parquet table of landmarks; empty: NAME.landmarks.json or a landmarks.* in the folder."
 
 
 class _Parameters(BaseModel):
@@ -61,6 +64,10 @@ class InvertParams(_Parameters):
     images: str = Field(description=IMAGE_FOLDER)
     output: str = Field(description="Run folder; the codes go to latents.zarr inside it.")
     shard_size: int = Field(default=32, ge=1, description="Images per task, and per commit.")
+    batch: int = Field(default=16, ge=1, description="Images on the device at once.")
+    refine_steps: int = Field(default=0, ge=0, le=100_000, description=REFINE)
+    align: Literal["none", "landmarks", "detector"] = Field(default="none", description=ALIGN)
+    landmarks: str | None = Field(default=None, description=LANDMARKS)
     save_reconstruction: bool = Field(
         default=False, description="Also write what the generator makes of each code."
     )
@@ -90,6 +97,18 @@ class EditParams(_Parameters):
         default=False, description="Also write the source images as the models saw them."
     )
     save_reconstruction: bool = Field(default=True, description="Also write the unedited reconstructions.")
+
+
+class FreeParams(_Parameters):
+    """Pictures from words alone, optimized from the mean latent."""
+
+    targets: list[str] = Field(min_length=1, description='What to draw, for example "a face with red hair".')
+    output: str = Field(description="Folder for the pictures, their latent codes and the metrics.")
+    steps: int = Field(default=300, ge=1, le=100_000, description="Steps of Adam.")
+    learning_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False, description="Largest step size.")
+    patience: int = Field(
+        default=0, ge=0, description="Stop when the loss has not fallen for this many steps; 0: never."
+    )
 
 
 EVALUATED = (

@@ -16,7 +16,7 @@ from storage import uris
 from storage.errors import StorageError, StoreCorrupt
 
 SCHEMA_VERSION = 2
-"""2: optimization and mappers (space, steps, lambda_l2, lambda_id, learning_rate, mapper), and batch. 1 is read, too."""
+"""2: optimization and mappers (space, steps, lambda_l2, lambda_id, learning_rate, relative, mapper), batch. 1 is read, too."""
 
 KEYS = [
     ("image_id", pa.string()),
@@ -39,6 +39,7 @@ VALUES = [
     ("lambda_l2", pa.float64()),
     ("lambda_id", pa.float64()),
     ("learning_rate", pa.float64()),
+    ("relative", pa.float64()),
     ("mapper", pa.string()),
     ("batch", pa.int64()),
     ("seed", pa.int64()),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from styleclip.bundle import Bundle
 from styleclip.errors import BundleError
@@ -22,11 +23,17 @@ NOT_FINITE = Failure("NotFinite", "the loss ceased to be a number; a smaller lea
 
 @dataclass(frozen=True)
 class OptimizedEdit:
-    """min D_CLIP + λ_L2·‖Δ‖² + λ_ID·L_ID for each image; keep_every: steps between kept pictures, 0 for none."""
+    """min D_CLIP + λ_L2·‖Δ‖² + λ_ID·L_ID for each image.
+
+    relative: 0 aims at the words, as the paper does. Above 0 (ours) the aim of an image is its own unit embedding plus
+    `relative`·Δt: the words alone also say, to CLIP, that everything they do not mention is absent.
+    keep_every: steps between kept pictures, 0 for none.
+    """
 
     words: Mapping[str, Any]
     wording: Wording
     settings: OptimizationSettings
+    relative: float
     keep_every: int
     fingerprint: Mapping[str, str] = field(default_factory=dict)
 
@@ -52,10 +59,11 @@ class OptimizedEdit:
 
         with torch.inference_mode(False):
             # tensors that were made in inference mode cannot take part in a backward pass: copies can
-            w, target = batch.w.clone(), self.wording.target.clone()
+            w = batch.w.clone()
+            target, identity = self._aims(models, w, size)
             found = optimize_latents(
                 models.generator, models.clip, target, w, self.settings,
-                identity=models.identity, source_identity=self._source_identity(models, w, size),
+                identity=models.identity, source_identity=identity,
                 together=size, watch=keep if self.keep_every else None,
             )  # fmt: skip
         return Edited(
@@ -67,13 +75,22 @@ class OptimizedEdit:
             stages=stages,
         )
 
-    def _source_identity(self, models: Bundle, w: Tensor, size: int) -> Tensor | None:
-        """R(G(w_s)), once; in passes, so that even its last bit does not depend on the batch."""
-        if models.identity is None or self.settings.lambda_id == 0:
-            return None
-        with torch.no_grad():
-            images = in_passes(models.generator.synthesize, in_passes(models.generator.styles, w, size), size)
-            return in_passes(models.identity, images, size)
+    @torch.no_grad()
+    def _aims(self, models: Bundle, w: Tensor, size: int) -> tuple[Tensor, Tensor | None]:
+        """What CLIP shall see, [D] or [n, D], and R(G(w_s)) [n, E] where identity counts.
+
+        Made once, and in passes: not even the last bit may depend on the batch.
+        """
+        target = self.wording.target.clone()
+        keep_identity = self.settings.lambda_id > 0 and models.identity is not None
+        if not keep_identity and not self.relative:
+            return target, None
+        images = in_passes(models.generator.synthesize, in_passes(models.generator.styles, w, size), size)
+        if self.relative:
+            seen = F.normalize(in_passes(models.clip.encode_image, images, size), dim=1)
+            target = F.normalize(seen + self.relative * self.wording.direction.clone(), dim=1)
+        assert models.identity is not None or not keep_identity
+        return target, in_passes(models.identity, images, size) if models.identity and keep_identity else None
 
 
 def blank(count: int, images: Tensor) -> Tensor:
@@ -90,4 +107,6 @@ def compile_optimization(setting: Setting, edit: Mapping[str, Any]) -> Optimized
             f"edit '{edit['name']}' weighs identity (lambda_id {settings.lambda_id:g}), but bundle '{models.name}' "
             "names no identity network: add one to its file, or set lambda_id to 0"
         )
-    return OptimizedEdit(dict(edit), embed_words(models, edit), settings, edit["keep_every"])
+    return OptimizedEdit(
+        dict(edit), embed_words(models, edit), settings, edit["relative"], edit["keep_every"]
+    )

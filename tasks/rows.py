@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from storage.plan import PlannedImage
 from tasks.decoding import Failure
@@ -94,7 +95,7 @@ def curve_frame(edits: Sequence[CompiledEdit], batches: Sequence[Batch], ids: Se
     frames = []
     for number, edit in enumerate(edits):
         of_edit = [
-            _long(part, [ids[position] for position in part.positions])
+            long_curves(part.edited.curves, [ids[position] for position in part.positions])
             for batch in batches
             for part in batch.parts[number]
             if part.edited.curves
@@ -109,12 +110,13 @@ def curve_frame(edits: Sequence[CompiledEdit], batches: Sequence[Batch], ids: Se
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _long(part: EditedPart, ids: list[str]) -> pd.DataFrame:
-    curves = {name: values.cpu().numpy() for name, values in part.edited.curves.items()}
-    steps, count = next(iter(curves.values())).shape
+def long_curves(curves: Mapping[str, Tensor], ids: Sequence[str]) -> pd.DataFrame:
+    """Curves [steps, n] → one row per image and step that it took: image_id, step, and the curves."""
+    columns = {name: values.cpu().numpy() for name, values in curves.items()}
+    steps, count = next(iter(columns.values())).shape
     frame = pd.DataFrame({"image_id": np.repeat(ids, steps), "step": np.tile(np.arange(steps), count)})
-    for name, values in curves.items():
+    for name, values in columns.items():
         frame[name] = values.T.ravel()
     # a stopped image has no further steps; the first one is kept, so that a failure shows what it began with
-    running = frame[list(curves)].notna().any(axis=1) | (frame["step"] == 0)
+    running = frame[list(columns)].notna().any(axis=1) | (frame["step"] == 0)
     return frame[running].reset_index(drop=True)

@@ -22,7 +22,8 @@ PROMISED = [
     "judge_clip_before", "judge_clip_after", "judge_directional_similarity",
     "identity_source_reconstruction", "identity_reconstruction_edit", "distance_source_reconstruction",
     "distance_reconstruction_edit", "clipped_share", "delta_norm", "output", "schema_version",
-    "package_version", "bundle", "space", "steps", "lambda_l2", "lambda_id", "learning_rate", "mapper", "batch",
+    "package_version", "bundle", "space", "steps", "lambda_l2", "lambda_id", "learning_rate", "relative",
+    "mapper", "batch",
 ]  # fmt: skip
 
 
