@@ -23,7 +23,9 @@ def edit(
     ] = None,
     alpha: Annotated[
         list[str] | None,
-        typer.Option("--alpha", "-a", help="Strength; several (2,4,6) make a grid. Default 4."),
+        typer.Option(
+            "--alpha", "-a", help="Strength; several (2,4,6) make a grid. Default 4; 1 for a mapper."
+        ),
     ] = None,
     beta: Annotated[
         list[str] | None,
@@ -36,7 +38,16 @@ def edit(
     name: Annotated[
         str | None, typer.Option(help="Name of the edit and its folder; default: from the words.")
     ] = None,
-    method: Annotated[str, typer.Option(help="global (the paper) or global-weighted.")] = "global",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="global, global-weighted, optimize or mapper; a file may mix them and set all of each."
+        ),
+    ] = "global",
+    mapper: Annotated[
+        str | None,
+        typer.Option(help="With --method mapper: its file, or the name of one that the bundle ships."),
+    ] = None,
     edits: Annotated[
         str | None, typer.Option("--edits", "-e", help="YAML, TOML or JSON file with many edits.")
     ] = None,
@@ -71,6 +82,7 @@ def edit(
       edits:
       - {target: a smiling face, alpha: 3}
       - {target: a face with a hat, channels: 10}
+      - {target: a face with a beard, method: optimize, steps: 100}
     """
     from flows.edits import EditSpec
     from flows.parameters import EditParams
@@ -81,15 +93,18 @@ def edit(
         raise CallError(
             "--name names one edit, but several --target are given; an --edits file can name each"
         )
-    if not targets and not edits:
+    if not targets and not edits and not mapper:
         raise CallError('say what the images shall show: --target "a face with red hair", or --edits FILE')
     strengths: dict[str, Any] = {
         "alpha": numbers(alpha, "--alpha"),
         "beta": numbers(beta, "--beta"),
         "channels": numbers(channels, "--channels", int),
     }
-    given = {key: value for key, value in strengths.items() if value}
-    specs = [EditSpec(target=words, neutral=neutral, name=name, method=method, **given) for words in targets]  # type: ignore[arg-type]
+    given: dict[str, Any] = {key: value for key, value in strengths.items() if value}
+    given |= {"neutral": neutral, "name": name, "method": method, "mapper": mapper}
+    # a mapper knows its own target
+    words_of: list[str | None] = [*targets] or ([None] if mapper else [])
+    specs = [EditSpec(target=words, **given) for words in words_of]
     params = EditParams(
         images=images, output=output, edits=specs, edits_file=edits, directions=directions, bundle=bundle,
         save_source=save_source, save_reconstruction=save_reconstruction, shard_size=shard_size, batch=batch,
@@ -103,7 +118,7 @@ def edit(
     from flows.cli.running import run_flow
     from flows.cli.runtime import Runtime
 
-    words = ", ".join(f'"{spec.target}"' for spec in specs) or f"the edits of {edits}"
+    words = ", ".join(f'"{spec.target or spec.mapper}"' for spec in specs) or f"the edits of {edits}"
     voice.say(f"Edit the images in {images} with the models of '{bundle}': {words}; results go to {output}")
 
     def load() -> object:
@@ -128,6 +143,8 @@ def report(voice: Voice, output: str, summary: dict[str, Any]) -> None:
         + (f" ({summary['reasons']})" if summary["reasons"] else "")
         + "."
     )
+    for edit_name, size in summary["halved_batches"].items():
+        voice.say(f"Out of memory: {edit_name} went on with batches of {size}.")
     voice.say(f"Images:  {output}/images/EDIT/ID.png")
     voice.say(f"Metrics: {output}/metrics    python: storage.read_metrics('{output}')")
     voice.say(f"Next:    open {output}/grid.jpg, then try another --alpha with another --output")

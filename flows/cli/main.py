@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from flows.cli import bundles, demo, directions, editing, evaluating, inverting, precomputing
+from flows.cli import bundles, demo, directions, editing, evaluating, inverting, optimizing, precomputing
 
 GUIDE = """Edit whole folders of images by words.
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("edit")(editing.edit)
+app.command("optimize")(optimizing.optimize)
 app.command("precompute")(precomputing.precompute)
 app.command("invert")(inverting.invert)
 app.command("evaluate")(evaluating.evaluate)
