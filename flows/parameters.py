@@ -10,8 +10,12 @@ from flows.edit_spec import EditSpec, Method
 
 IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
 REFINE = "Steps of gradient descent that bring each code nearer to its image; 0: the encoder's own."
-ALIGN = "none: images are aligned already; landmarks: faces are cut out, turned and scaled by their landmarks."
-LANDMARKS = "JSON, CSV or Parquet table of landmarks; empty: NAME.landmarks.json or a landmarks.* in the folder."
+ALIGN = (
+    "none: images are aligned already; landmarks: faces are cut out, turned and scaled by their landmarks."
+)
+LANDMARKS = (
+    "JSON, CSV or Parquet table of landmarks; empty: NAME.landmarks.json or a landmarks.* in the folder."
+)
 
 
 class _Parameters(BaseModel):

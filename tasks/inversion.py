@@ -12,11 +12,16 @@ from prefect import task
 
 from storage.datasets import list_images
 from storage.images import encode_image
+from storage.landmarks import keep_landmarks
 from storage.latents import LatentStore
 from storage.metrics import write_shard
 from storage.plan import keep_plan
 from storage.uris import join
-from tasks.decoding import decode, to_bytes, to_device
+from styleclip.bundle import Bundle
+from tasks.aligning import Align, alignment_of, landmarks_for, landmarks_in
+from tasks.decoding import Failure, decode, to_bytes, to_device
+from tasks.encoding import invert_images
+from tasks.halving import Halving
 from tasks.measuring import inversion_measures, see
 from tasks.models import bundle
 from tasks.planning import check_can_invert, missing_shards, plan_for, plan_of, run_id
@@ -38,6 +43,10 @@ class InvertJob:
     output: str
     shard_size: int
     save_reconstruction: bool
+    batch: int = 16
+    refine_steps: int = 0
+    align: Align = "none"
+    landmarks: str | None = None
 
     @property
     def latents(self) -> str:
@@ -58,10 +67,11 @@ class PlannedInversion:
 def plan_inversion(job: InvertJob) -> PlannedInversion:
     """Write the plan and the empty store, or find them unchanged.
 
-    Raises StorageError for an empty folder, BundleError for a bundle without encoder, PlanMismatch when the output
-    folder belongs to another run.
+    Raises StorageError for an empty folder or one without landmarks, AlignmentError for an alignment that cannot be
+    done, BundleError for a bundle without encoder, PlanMismatch when the output folder belongs to another run.
     """
     folder = list_images(job.images)
+    found = landmarks_for(job.align, job.landmarks, job.images, folder)
     models = bundle(job.bundle, job.device)
     encoder = check_can_invert(models)
     fingerprint = {
@@ -69,9 +79,13 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
         "bundle": models.name,
         "weights": dict(models.fingerprint),
         "save_reconstruction": job.save_reconstruction,
+        "refine_steps": job.refine_steps,
+        **alignment_of(found),
     }
     plan = plan_for(folder, [], job.shard_size, fingerprint)
     keep_plan(job.output, plan)
+    if found is not None:
+        keep_landmarks(job.output, found)
     if not LatentStore.exists(job.latents):
         LatentStore.create(
             job.latents,
@@ -91,53 +105,80 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
     retry_delay_seconds=RETRY_SECONDS,
     retry_condition_fn=worth_another_try,
 )
-@torch.inference_mode()
 def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
     """Codes of one shard's images; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
     plan = plan_of(job.output)
     models = bundle(job.bundle, job.device)
-    encoder = check_can_invert(models)
+    config = check_can_invert(models).config
     images = plan.shards[shard]
     watch = Stopwatch(models.device)
     with watch.time("decode"):
-        decoded = decode([image.path for image in images], models.image_size)
-    codes = np.zeros((len(images), encoder.config.num_ws, encoder.config.w_dim), np.float32)
-    ok = np.zeros(len(images), bool)
-    measures: dict[str, list[float]] = {}
-    if decoded.positions:
-        with watch.time("invert"):
-            source = to_device(decoded.images, models.device)
-            w = encoder(source)
-            codes[decoded.positions] = w.cpu().numpy()
-            ok[decoded.positions] = True
-        with watch.time("metrics"):
-            reconstruction = models.generator.synthesize(models.generator.styles(w))
-            found = inversion_measures(see(models, source), see(models, reconstruction))
-            measures = {name: values.tolist() for name, values in found.items()}
+        landmarks = landmarks_in(job.output, job.align, [image.id for image in images])
+        decoded = decode([image.path for image in images], models.image_size, landmarks)
+    codes = np.zeros((len(images), config.num_ws, config.w_dim), np.float32)
+    failures = dict(decoded.failures)
+    measures: dict[int, dict[str, float]] = {}
+    batches = Halving(job.batch)
+
+    def work(part: slice) -> Inverted:
+        return _invert(job, models, decoded.images[part], batches.halvings, watch)
+
+    for part, outcome in batches.over(len(decoded.positions), work):
+        positions = decoded.positions[part]
+        if isinstance(outcome, Failure):
+            failures[positions[0]] = outcome
+            continue
+        codes[positions] = outcome.codes
+        for place, position in enumerate(positions):
+            measures[position] = {name: values[place] for name, values in outcome.measures.items()}
         if job.save_reconstruction:
             with watch.time("write"):
-                for position, picture in zip(
-                    decoded.positions, to_bytes(reconstruction).cpu().numpy(), strict=True
-                ):
+                for position, picture in zip(positions, outcome.pictures, strict=True):
                     encode_image(
                         picture, join(job.output, "images", "reconstruction", f"{images[position].id}.png")
                     )
+    ok = np.array([position not in failures for position in range(len(images))])
     LatentStore.open(job.latents).write_shard(shard, codes, ok)
-    common = {
+    common: dict[str, Any] = {
         "edit": ROW_NAME,
         "bundle": job.bundle,
         "package_version": version("styleclip-flows"),
         "seed": job.seed,
     }
     common |= watch.per(len(images))
+    if job.refine_steps:
+        common["steps"] = job.refine_steps
     rows: list[dict[str, Any]] = []
-    place = {position: number for number, position in enumerate(decoded.positions)}
     for position, image in enumerate(images):
         row = common | {"image_id": image.id, "path": image.path, "input_hash": image.hash}
-        if failure := decoded.failures.get(position):
+        if failure := failures.get(position):
             row |= {"status": "failed", "error_class": failure.error_class, "reason": failure.reason}
         else:
-            row |= {"status": "ok"} | {name: values[place[position]] for name, values in measures.items()}
+            row |= {"status": "ok"} | measures[position]
         rows.append(row)
     write_shard(job.output, "invert", run_id(plan), shard, rows)
     return {"shard": shard, "ok": int(ok.sum()), "failed": int((~ok).sum())}
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """What one batch gave: codes [n, num_ws, w_dim], reconstructions uint8 [n, H, W, 3], measures, each of n."""
+
+    codes: np.ndarray
+    pictures: np.ndarray
+    measures: dict[str, list[float]]
+
+
+@torch.inference_mode()
+def _invert(job: InvertJob, models: Bundle, images: np.ndarray, halvings: int, watch: Stopwatch) -> Inverted:
+    with watch.time("invert"):
+        source = to_device(images, models.device)
+        w = invert_images(models, source, job.refine_steps, halvings)
+    with watch.time("metrics"):
+        reconstruction = models.generator.synthesize(models.generator.styles(w))
+        found = inversion_measures(see(models, source), see(models, reconstruction))
+    return Inverted(
+        w.cpu().numpy(),
+        to_bytes(reconstruction).cpu().numpy(),
+        {name: values.tolist() for name, values in found.items()},
+    )

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from flows.cli.options import Bundle, Device, Json, MaxFailed, ShardSize, check_folder
+from flows.cli.options import (
+    AlignHow,
+    Bundle,
+    Device,
+    Json,
+    LandmarksTable,
+    MaxFailed,
+    RefineSteps,
+    ShardSize,
+    check_folder,
+)
 from flows.cli.talk import Voice, verb
 
 
@@ -18,22 +28,32 @@ def invert(
     reconstructions: Annotated[
         bool, typer.Option(help="Also write what the generator makes of each code.")
     ] = False,
+    refine_steps: RefineSteps = 0,
+    align: AlignHow = "none",
+    landmarks: LandmarksTable = None,
     shard_size: ShardSize = 32,
+    batch: Annotated[int, typer.Option(help="Images on the device at once.")] = 16,
     max_failed_fraction: MaxFailed = 0.1,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Find the latent code of every image with the bundle's encoder.
 
+    With --refine-steps each code is then improved on its own image (50 steps are a good start). Photographs that are
+    not aligned yet need landmarks of their faces, 5 or 68 points each: --align landmarks.
+
     \b
-    Example:
+    Examples:
       styleclip invert photos/ --output runs/codes --reconstructions
+      styleclip invert photos/ --output runs/near --refine-steps 50 --align landmarks
     """
     from flows.parameters import InvertParams
 
     voice = Voice(as_json)
+    unchecked: dict[str, Any] = {"align": align}
     params = InvertParams(
         images=images, output=output, bundle=bundle, save_reconstruction=reconstructions, shard_size=shard_size,
+        batch=batch, refine_steps=refine_steps, landmarks=landmarks, **unchecked,
         max_failed_fraction=max_failed_fraction, device=device,
     )  # fmt: skip
     check_folder(images)

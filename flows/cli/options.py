@@ -16,6 +16,15 @@ Device = Annotated[str, typer.Option(help="auto (CUDA when there is one), cpu, c
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="One machine-readable line on stdout at the end.")]
 ShardSize = Annotated[int, typer.Option(help="Images per task and per commit.")]
+RefineSteps = Annotated[
+    int, typer.Option(help="Steps that bring each code nearer to its image; 0: the encoder's own code.")
+]
+AlignHow = Annotated[
+    str, typer.Option("--align", help="none (images are aligned already), or landmarks: cut the faces out.")
+]
+LandmarksTable = Annotated[
+    str | None, typer.Option(help="Table of landmarks (.json, .csv, .parquet); default: those in the folder.")
+]
 MaxFailed = Annotated[float, typer.Option(help="Fail the run when a larger share (0 … 1) of it has failed.")]
 
 

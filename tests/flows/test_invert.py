@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
-from tiny_bundle import write_pictures
+from PIL import Image
+from tiny_bundle import SIZE, as_png, picture, write_pictures
 
 from flows.invert import invert
 from flows.parameters import InvertParams
 from storage import LatentStore, read_metrics
 from storage.errors import PlanMismatch, StorageError
+from styleclip.errors import AlignmentError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -41,3 +45,71 @@ def test_codes_rows_and_reconstructions(tiny, tmp_path):
     assert np.array_equal(LatentStore.open(summary["latents"]).read(), before)
     with pytest.raises(PlanMismatch):
         invert(params.model_copy(update={"save_reconstruction": False}))
+
+
+def params(tiny, folder, run, **changes) -> InvertParams:
+    return InvertParams(
+        bundle=tiny, device="cpu", images=str(folder), output=str(run), shard_size=3, **changes
+    )
+
+
+def test_refinement_comes_nearer_and_the_batch_does_not_matter(tiny, tmp_path):
+    folder = write_pictures(tmp_path / "images", 4)
+    codes, distances = {}, {}
+    for name, changes in {
+        "encoder": {}, "refined": {"refine_steps": 10}, "one by one": {"refine_steps": 10, "batch": 1},
+    }.items():  # fmt: skip
+        summary = invert(params(tiny, folder, tmp_path / name, **changes))
+        codes[name] = LatentStore.open(summary["latents"]).read()
+        rows = read_metrics(str(tmp_path / name)).sort_values("image_id")
+        distances[name] = rows["distance_source_reconstruction"].to_numpy()
+        assert rows["steps"].isna().all() if name == "encoder" else (rows["steps"] == 10).all()
+    assert (distances["refined"] < distances["encoder"]).all()
+    assert np.abs(codes["refined"] - codes["one by one"]).max() < 1e-4
+    with pytest.raises(PlanMismatch, match="refine_steps was 10, is 11"):
+        invert(params(tiny, folder, tmp_path / "refined", refine_steps=11))
+
+
+def test_photographs_are_aligned_by_their_landmarks(tiny, tmp_path):
+    """The same faces, once as aligned squares and once turned in larger photographs, get nearly the same codes."""
+    face = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]])
+    squares, photos = tmp_path / "squares", tmp_path / "photos"
+    squares.mkdir()
+    photos.mkdir()
+    table = {}
+    for number in range(3):
+        square = picture(number, 4 * SIZE)
+        (squares / f"p{number}.png").write_bytes(as_png(square))
+        canvas = Image.new("RGB", (200, 150), (90, 120, 60))
+        canvas.paste(Image.fromarray(square).rotate(180), (70, 50))
+        canvas.save(photos / f"p{number}.png")
+        table[f"p{number}.png"] = ((1 - face) * 4 * SIZE + [70, 50] - 0.5).tolist()
+    (photos / "q-without.png").write_bytes(as_png(picture(9)))
+    (photos / "landmarks.json").write_text(json.dumps(table))
+    straight = invert(params(tiny, squares, tmp_path / "a"))
+    turned = invert(params(tiny, photos, tmp_path / "b", align="landmarks", max_failed_fraction=0.3))
+    assert (turned["ok"], turned["failed"], turned["reasons"]) == (3, 1, "1 NoLandmarks")
+    ids = ["p0", "p1", "p2"]
+    wanted, found = (LatentStore.open(run["latents"]).read(ids) for run in (straight, turned))
+    spread = wanted.std(axis=0).mean()
+    assert np.abs(found - wanted).mean() < 0.25 * spread
+    ignored = invert(params(tiny, photos, tmp_path / "c"))
+    assert np.abs(LatentStore.open(ignored["latents"]).read(ids) - wanted).mean() > 0.5 * spread
+
+    table["p1.png"] = (np.array(table["p1.png"]) + 1).tolist()
+    (photos / "landmarks.json").write_text(json.dumps(table))
+    with pytest.raises(PlanMismatch, match="landmarks was"):
+        invert(params(tiny, photos, tmp_path / "b", align="landmarks", max_failed_fraction=0.3))
+
+
+def test_an_alignment_that_cannot_be_done_is_refused_before_anything(tiny, tmp_path):
+    folder = write_pictures(tmp_path / "images", 2)
+    for changes, message in (
+        ({"align": "detector"}, "none comes with this program: make landmarks"),
+        ({"landmarks": "table.csv"}, "choose align 'landmarks'"),
+    ):
+        with pytest.raises(AlignmentError, match=message):
+            invert(params(tiny, folder, tmp_path / "run", **changes))
+    with pytest.raises(StorageError, match=r"none of the 2 images .* has landmarks"):
+        invert(params(tiny, folder, tmp_path / "run", align="landmarks"))
+    assert not (tmp_path / "run").exists()
