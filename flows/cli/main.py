@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from flows.cli import bundles, demo, directions, editing, evaluating, inverting, optimizing, precomputing
+from flows.cli import (
+    bundles,
+    demo,
+    directions,
+    editing,
+    evaluating,
+    inverting,
+    latents,
+    optimizing,
+    precomputing,
+)
 
 GUIDE = """Edit whole folders of images by words.
 
@@ -41,6 +51,13 @@ directions_app.command("show")(directions.show)
 directions_app.command("import")(directions.import_)
 directions_app.command("export")(directions.export)
 app.add_typer(directions_app, name="directions")
+
+latents_app = typer.Typer(
+    help="Latent codes of other programs in and out.", no_args_is_help=True, rich_markup_mode=None
+)
+latents_app.command("import")(latents.import_)
+latents_app.command("export")(latents.export)
+app.add_typer(latents_app, name="latents")
 
 bundle_app = typer.Typer(
     help="The sets of models that can be used.", no_args_is_help=True, rich_markup_mode=None
