@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.edit_spec import EditSpec, Method
+from flows.mapper_spec import MapperSpec
 
 IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
 REFINE = "Steps of gradient descent that bring each code nearer to its image; 0: the encoder's own."
@@ -83,7 +84,7 @@ class InvertParams(_Parameters):
 class EditParams(_Parameters):
     """A folder of images edited by words."""
 
-    images: str = Field(description=IMAGE_FOLDER)
+    images: str = Field(description=f"{IMAGE_FOLDER}; or a latents store that invert or an import has made.")
     output: str = Field(description="Run folder for the plan, the images and the metrics.")
     edits: list[EditSpec] = Field(
         default_factory=list, description="The edits; lists of strengths make a grid."
@@ -94,6 +95,9 @@ class EditParams(_Parameters):
     )
     shard_size: int = Field(default=32, ge=1, description="Images per task, and per commit.")
     batch: int = Field(default=16, ge=1, description="Images on the device at once.")
+    refine_steps: int = Field(default=0, ge=0, le=100_000, description=REFINE)
+    align: Literal["none", "landmarks", "detector"] = Field(default="none", description=ALIGN)
+    landmarks: str | None = Field(default=None, description=LANDMARKS)
     max_failed_fraction: float = Field(
         default=0.1, ge=0, le=1, description="The run fails when a larger share of the rows has failed."
     )
@@ -113,6 +117,34 @@ class FreeParams(_Parameters):
     patience: int = Field(
         default=0, ge=0, description="Stop when the loss has not fallen for this many steps; 0: never."
     )
+
+
+class TrainMappersParams(_Parameters):
+    """Latent mappers, one per attribute; the defaults are the published ones."""
+
+    output: str = Field(description="Run folder for mappers, checkpoints, curves and pictures.")
+    attributes: list[MapperSpec] = Field(default_factory=list, description="What mappers shall learn.")
+    attributes_file: str | None = Field(default=None, description="YAML file with more attributes.")
+    together: int = Field(default=8, ge=1, description="Attributes that are trained together, on one device.")
+    steps: int = Field(default=50_000, ge=1, description="Steps of training.")
+    batch: int = Field(default=2, ge=1, description="Latent codes per step; every attribute edits them all.")
+    optimizer: Literal["ranger", "adam"] = Field(default="ranger", description="ranger is the published one.")
+    learning_rate: float = Field(default=0.5, gt=0, allow_inf_nan=False, description="Step size.")
+    decay: bool = Field(default=False, description="Let the step size fall to 0 along a cosine.")
+    microbatch: int = Field(
+        default=16, ge=1, description="Pictures on the device at once; halved by itself when memory runs out."
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Arithmetic of the generator; CLIP always computes in float32."
+    )
+    latents: str | None = Field(
+        default=None,
+        description="Latents store of inverted images to train on; empty: codes are sampled.",
+    )
+    truncation_psi: float = Field(default=1.0, gt=0, le=1, description="ψ of sampled codes.")
+    validation: int = Field(default=32, ge=1, description="Held-out codes that the best state is chosen on.")
+    checkpoint_every: int = Field(default=500, ge=1, description="Steps between checkpoints.")
+    analysis: int = Field(default=200, ge=2, description="Codes that the similarity of steps is measured on.")
 
 
 EVALUATED = (

@@ -131,6 +131,12 @@ class LatentStore:
         return self._read("w", each)[back]
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(num_ws, w_dim) of every code."""
+        rows, dim = self._array("w").shape[1:]
+        return rows, dim
+
+    @property
     def ok(self) -> np.ndarray:
         """bool [N]: which images have a code."""
         return self._read("ok", slice(None), written=not self.missing_shards()).astype(bool)

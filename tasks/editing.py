@@ -16,14 +16,15 @@ from storage.images import encode_image
 from storage.metrics import write_shard
 from storage.uris import join
 from styleclip.bundle import Bundle
-from styleclip.passes import in_passes, pass_size
-from tasks.decoding import Failure, decode, to_bytes, to_device
+from tasks.decoding import Failure, to_bytes, to_device
 from tasks.edits import compile_edits
+from tasks.encoding import invert_images
 from tasks.halving import Halving
+from tasks.inputs import read_inputs
 from tasks.measuring import edit_measures, inversion_measures, see
 from tasks.methods import CompiledEdit, Edited, InvertedBatch
 from tasks.models import bundle
-from tasks.planning import EditJob, check_can_invert, plan_of, run_id
+from tasks.planning import EditJob, plan_of, run_id
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.rows import curve_frame, edit_rows
 from tasks.stopwatch import Stopwatch
@@ -70,25 +71,31 @@ class Sizes:
 def edit_batch(
     models: Bundle,
     edits: Sequence[CompiledEdit],
-    images: np.ndarray,
+    inputs: np.ndarray,
     positions: list[int],
     job: EditJob,
     watch: Stopwatch,
     sizes: Sizes,
 ) -> Batch:
-    """Invert images uint8 [n, H, W, 3], then every edit; nothing leaves the device before the batch is done."""
-    encoder = check_can_invert(models)
+    """Invert images and make every edit; nothing leaves the device before the batch is done.
+
+    inputs: images uint8 [n, H, W, 3], or latent codes float32 [n, num_ws, w_dim] of images inverted before.
+    """
     pictures: dict[str, Tensor] = {}
+    source = None
     with watch.time("invert"):
-        source = to_device(images, models.device)
-        # in passes, so that not even the last bit depends on the batch: an optimization would make it another picture
-        w = in_passes(encoder, source, pass_size(models.generator))
+        if inputs.ndim == 3:
+            w = torch.from_numpy(inputs).to(models.device)
+        else:
+            source = to_device(inputs, models.device)
+            w = invert_images(models, source, job.refine_steps, sizes.inversion.halvings)
         s = models.generator.styles(w)
         reconstruction = models.generator.synthesize(s)
     with watch.time("metrics"):
-        seen_source, seen = see(models, source), see(models, reconstruction)
-        batch = Batch(positions, pictures, inversion_measures(seen_source, seen))
-    if job.save_source:
+        seen = see(models, reconstruction)
+        shared = {} if source is None else inversion_measures(see(models, source), seen)
+        batch = Batch(positions, pictures, shared)
+    if job.save_source and source is not None:
         pictures["source"] = to_bytes(source)
     if job.save_reconstruction:
         pictures["reconstruction"] = to_bytes(reconstruction)
@@ -147,7 +154,7 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     images = plan.shards[shard]
     ids = [image.id for image in images]
     with watch.time("decode"):
-        decoded = decode([image.path for image in images], models.image_size)
+        decoded = read_inputs(job.images, job.output, job.align, images, models.image_size)
     sizes = Sizes(job.batch, len(edits))
 
     def work(part: slice) -> Batch:

@@ -10,14 +10,17 @@ from typing import Any
 
 from prefect import task
 
-from storage.datasets import ImageFolder, content_hash, list_images
+from storage.datasets import ImageFolder, content_hash
 from storage.errors import StoreCorrupt
+from storage.landmarks import keep_landmarks
 from storage.metrics import finished_shards
 from storage.plan import PlannedImage, RunPlan, keep_plan, load_plan
 from styleclip.bundle import Bundle, read_bundle
 from styleclip.errors import BundleError
 from styleclip.networks.encoder import Encoder
+from tasks.aligning import Align, alignment_of
 from tasks.edits import compile_edits
+from tasks.inputs import is_latents, list_codes, list_folder
 from tasks.models import bundle
 
 HASHERS = 8
@@ -38,6 +41,9 @@ class EditJob:
     batch: int
     save_source: bool
     save_reconstruction: bool
+    refine_steps: int = 0
+    align: Align = "none"
+    landmarks: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,14 @@ def plan_for(
     folder: ImageFolder, edits: Sequence[Mapping[str, Any]], shard_size: int, fingerprint: Mapping[str, Any]
 ) -> RunPlan:
     """The plan over a folder: its images with their content hashes."""
+    return RunPlan(tuple(hashed(folder)), tuple(edits), shard_size, fingerprint)
+
+
+def hashed(folder: ImageFolder) -> list[PlannedImage]:
+    """The images of a folder with their content hashes."""
     with ThreadPoolExecutor(HASHERS) as pool:
         hashes = list(pool.map(content_hash, [ref.path for ref in folder.images]))
-    images = tuple(
-        PlannedImage(ref.id, ref.path, digest) for ref, digest in zip(folder.images, hashes, strict=True)
-    )
-    return RunPlan(images, tuple(edits), shard_size, fingerprint)
+    return [PlannedImage(ref.id, ref.path, digest) for ref, digest in zip(folder.images, hashes, strict=True)]
 
 
 def missing_shards(run_dir: str, flow: str, plan: RunPlan) -> list[int]:
@@ -105,11 +113,17 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
     """Check everything that can be checked before the first image, then write the plan or find it unchanged.
 
     Raises StorageError for an empty folder, BundleError, PromptError and EditError for edits that cannot be done,
-    PlanMismatch when the output folder belongs to another run.
+    AlignmentError for an alignment that cannot be, PlanMismatch when the output folder belongs to another run.
     """
-    folder = list_images(job.images)
-    models = bundle(job.bundle, job.device)
-    check_can_invert(models)
+    found, skipped = None, 0
+    if from_latents := is_latents(job.images):
+        models = bundle(job.bundle, job.device)
+        images = list_codes(job.images, models, job.align, job.refine_steps, job.save_source)
+    else:
+        folder, found = list_folder(job.images, job.align, job.landmarks)
+        models = bundle(job.bundle, job.device)
+        check_can_invert(models)
+        images, skipped = hashed(folder), folder.skipped
     compiled = compile_edits(job.bundle, job.device, job.directions, edits)
     fingerprint: dict[str, Any] = {
         "flow": "edit",
@@ -119,15 +133,20 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
         "batch": job.batch,
         "save_source": job.save_source,
         "save_reconstruction": job.save_reconstruction,
+        "from_latents": from_latents,
+        "refine_steps": job.refine_steps,
+        **alignment_of(found),
     }
     for edit in compiled:
         fingerprint |= edit.fingerprint
-    plan = plan_for(folder, edits, job.shard_size, fingerprint)
+    plan = RunPlan(tuple(images), tuple(edits), job.shard_size, fingerprint)
     keep_plan(job.output, plan)
+    if found is not None:
+        keep_landmarks(job.output, found)
     return Planned(
         images=len(plan.images),
         shards=len(plan.shards),
         missing=missing_shards(job.output, "edit", plan),
-        skipped=folder.skipped,
+        skipped=skipped,
         unknown_words=sorted({word for edit in compiled for word in edit.wording.unknown_words}),
     )

@@ -6,13 +6,25 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.options import Bundle, Device, Json, MaxFailed, Seed, ShardSize, check_folder, numbers
+from flows.cli.options import (
+    AlignHow,
+    Bundle,
+    Device,
+    Json,
+    LandmarksTable,
+    MaxFailed,
+    RefineSteps,
+    Seed,
+    ShardSize,
+    check_folder,
+    numbers,
+)
 from flows.cli.talk import CallError, Voice, verb
 
 
 @verb
 def edit(
-    images: Annotated[str, typer.Argument(help="Folder of PNG, JPEG or WebP images.")],
+    images: Annotated[str, typer.Argument(help="Folder of PNG, JPEG or WebP images, or a latents store.")],
     output: Annotated[str, typer.Option("--output", "-o", help="Run folder: plan, images, metrics.")],
     target: Annotated[
         list[str] | None,
@@ -59,6 +71,9 @@ def edit(
     save_reconstruction: Annotated[
         bool, typer.Option(help="Also write the unedited reconstructions.")
     ] = True,
+    refine_steps: RefineSteps = 0,
+    align: AlignHow = "none",
+    landmarks: LandmarksTable = None,
     shard_size: ShardSize = 32,
     batch: Annotated[int, typer.Option(help="Images on the device at once.")] = 16,
     max_failed_fraction: MaxFailed = 0.1,
@@ -105,8 +120,10 @@ def edit(
     # a mapper knows its own target
     words_of: list[str | None] = [*targets] or ([None] if mapper else [])
     specs = [EditSpec(target=words, **given) for words in words_of]
+    unchecked: dict[str, Any] = {"align": align}
     params = EditParams(
-        images=images, output=output, edits=specs, edits_file=edits, directions=directions, bundle=bundle,
+        images=images, output=output, edits=specs, refine_steps=refine_steps, landmarks=landmarks, **unchecked,
+        edits_file=edits, directions=directions, bundle=bundle,
         save_source=save_source, save_reconstruction=save_reconstruction, shard_size=shard_size, batch=batch,
         max_failed_fraction=max_failed_fraction, seed=seed, device=device,
     )  # fmt: skip

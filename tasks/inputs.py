@@ -1,0 +1,82 @@
+"""What an edit run starts from: a folder of images, or a latents store whose images were inverted before."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+
+from storage.datasets import ImageFolder, list_images
+from storage.errors import StorageError
+from storage.latents import LatentStore
+from storage.plan import PlannedImage
+from styleclip.bundle import Bundle
+from styleclip.errors import AlignmentError, BundleError, EditError
+from tasks.aligning import Align, Landmarks, landmarks_for, landmarks_in
+from tasks.decoding import Decoded, Failure, decode
+
+NO_CODE = Failure("NoCode", "its inversion failed, so there is no code to edit")
+
+
+def is_latents(uri: str) -> bool:
+    """Whether `uri` is a latents store rather than a folder of images."""
+    return LatentStore.exists(uri)
+
+
+def list_folder(uri: str, align: Align, table: str | None) -> tuple[ImageFolder, Landmarks | None]:
+    """The images of a folder and, where faces are to be aligned, their landmarks."""
+    folder = list_images(uri)
+    return folder, landmarks_for(align, table, uri, folder)
+
+
+def list_codes(
+    uri: str, models: Bundle, align: Align, refine_steps: int, save_source: bool
+) -> list[PlannedImage]:
+    """The images of a latents store, with hashes of their codes.
+
+    Raises StorageError for a store that is not finished, BundleError for one of another generator, AlignmentError and
+    EditError for wishes that need the images themselves.
+    """
+    if align != "none":
+        raise AlignmentError(f"{uri} holds latent codes: what is aligned is images, so choose align 'none'")
+    if refine_steps:
+        raise EditError(f"{uri} holds latent codes without images to refine them on: refine_steps must be 0")
+    if save_source:
+        raise EditError(f"{uri} holds latent codes, no images: there is no source to save")
+    store = LatentStore.open(uri)
+    if missing := store.missing_shards():
+        raise StorageError(
+            f"{uri} is not finished ({len(missing)} shards missing): run invert again to finish it"
+        )
+    generator = models.generator
+    made_by = store.attrs.get("weights", {}).get("generator")
+    if store.shape != (generator.num_ws, generator.w_dim) or made_by != models.fingerprint["generator"]:
+        raise BundleError(
+            f"{uri} holds codes {list(store.shape)} of another generator than that of bundle '{models.name}'"
+        )
+    ok, planned = store.ok, []
+    for first in range(0, len(store.ids), store.shard_size):
+        part = slice(first, first + store.shard_size)
+        for id_, code, good in zip(store.ids[part], store.read(part), ok[part], strict=True):
+            digest = hashlib.sha256(code.tobytes()).hexdigest()[:16] if good else "no code"
+            planned.append(PlannedImage(id_, uri, digest))
+    return planned
+
+
+def read_codes(uri: str, images: Sequence[PlannedImage]) -> Decoded:
+    """The codes of these images, float32 [n, num_ws, w_dim], in the place of pictures."""
+    begun = time.perf_counter()
+    store = LatentStore.open(uri)
+    ok = dict(zip(store.ids, store.ok.tolist(), strict=True))
+    positions = [position for position, image in enumerate(images) if ok[image.id]]
+    codes = store.read([images[position].id for position in positions])
+    failures = {position: NO_CODE for position, image in enumerate(images) if not ok[image.id]}
+    return Decoded(positions, codes, failures, 1000 * (time.perf_counter() - begun) / max(len(images), 1))
+
+
+def read_inputs(uri: str, run: str, align: Align, images: Sequence[PlannedImage], size: int) -> Decoded:
+    """The pictures of these images as squares of `size` pixels, or their codes where `uri` is a latents store."""
+    if is_latents(uri):
+        return read_codes(uri, images)
+    landmarks = landmarks_in(run, align, [image.id for image in images])
+    return decode([image.path for image in images], size, landmarks)

@@ -1,0 +1,104 @@
+"""What an edit run may start from: aligned pictures, photographs with landmarks, codes made before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_bundle import write_pictures
+
+from flows.edit import edit
+from flows.edits import EditSpec
+from flows.invert import invert
+from flows.outcome import RunFailed
+from flows.parameters import EditParams, InvertParams
+from storage import LatentStore, read_metrics
+from storage.errors import PlanMismatch, StorageError
+from styleclip.errors import AlignmentError, BundleError, EditError
+from tasks.latent_files import import_latents
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+RED = [EditSpec(name="red", target="a face with red hair", channels=5)]
+
+
+def params(tiny: str, images: object, run: Path, **changes: object) -> EditParams:
+    values: dict[str, object] = {"shard_size": 2, "edits": RED} | changes
+    return EditParams(bundle=tiny, device="cpu", images=str(images), output=str(run), **values)
+
+
+def edited(run: Path) -> dict[str, np.ndarray]:
+    return {path.stem: np.asarray(Image.open(path)) for path in sorted(run.glob("images/red/*.png"))}
+
+
+def test_codes_made_before_give_the_same_pictures(tiny, tmp_path):
+    folder = write_pictures(tmp_path / "images", 3)
+    (folder / "z-empty.png").write_bytes(b"")
+    codes = invert(InvertParams(
+        bundle=tiny, device="cpu", images=str(folder), output=str(tmp_path / "codes"), refine_steps=3,
+        max_failed_fraction=0.3,
+    ))["latents"]  # fmt: skip
+    at_once = edit(params(tiny, folder, tmp_path / "a", refine_steps=3, max_failed_fraction=0.3))
+    later = edit(params(tiny, codes, tmp_path / "b", max_failed_fraction=0.3))
+    assert (at_once["ok"], later["ok"], later["failed"], later["reasons"]) == (3, 3, 1, "1 NoCode")
+    one, other = edited(tmp_path / "a"), edited(tmp_path / "b")
+    assert list(one) == list(other) == ["p000", "p001", "p002"]
+    for name in one:
+        assert np.abs(one[name].astype(int) - other[name].astype(int)).max() <= 1
+    rows = read_metrics(str(tmp_path / "b"))
+    # nothing is said of sources that were not there
+    assert rows["distance_source_reconstruction"].isna().all() and rows["clip_gain"].notna().sum() == 3
+    assert edit(params(tiny, codes, tmp_path / "b", max_failed_fraction=0.3))["shards_done_before"] == 2
+    with pytest.raises(RunFailed, match="1 of 4 rows failed"):
+        edit(params(tiny, codes, tmp_path / "c"))
+
+
+def test_imported_codes_need_no_images_and_no_encoder(tiny, tmp_path):
+    bare = Path(tiny).with_name("without-encoder.toml")
+    bare.write_text(Path(tiny).read_text().replace('encoder = {path = "encoder.safetensors"}\n', ""))
+    torch.save(torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(0)), tmp_path / "latents.pt")
+    store = import_latents(str(bare), "cpu", str(tmp_path / "latents.pt"), None, str(tmp_path / "l.zarr"))[
+        "store"
+    ]
+    assert edit(params(str(bare), store, tmp_path / "run"))["ok"] == 3
+    assert list(edited(tmp_path / "run")) == ["000000", "000001", "000002"]
+
+    for changes, error, message in (
+        ({"align": "landmarks"}, AlignmentError, "choose align 'none'"),
+        ({"refine_steps": 5}, EditError, "refine_steps must be 0"),
+        ({"save_source": True}, EditError, "no source to save"),
+    ):
+        with pytest.raises(error, match=message):
+            edit(params(str(bare), store, tmp_path / "refused", **changes))
+    foreign = LatentStore.create(str(tmp_path / "f.zarr"), ["a"], 4, 8, {})
+    with pytest.raises(StorageError, match="is not finished"):
+        edit(params(str(bare), foreign.uri, tmp_path / "refused"))
+    foreign.write_shard(0, np.zeros((1, 4, 8)), np.array([True]))
+    with pytest.raises(BundleError, match=r"holds codes \[4, 8\] of another generator"):
+        edit(params(str(bare), foreign.uri, tmp_path / "refused"))
+    assert not (tmp_path / "refused").exists()
+
+
+def test_photographs_are_aligned_before_they_are_edited(tiny, tmp_path):
+    folder = write_pictures(tmp_path / "images", 2)
+    face = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]]) * 18 + 2
+    for name in ("p000", "p001"):
+        (folder / f"{name}.landmarks.json").write_text(json.dumps(face.tolist()))
+    run = tmp_path / "run"
+    summary = edit(params(tiny, folder, run, align="landmarks", save_source=True))
+    assert (summary["ok"], summary["failed"]) == (2, 0)
+    plain = edit(params(tiny, folder, tmp_path / "plain", save_source=True))
+    assert plain["ok"] == 2
+    there, not_there = (
+        np.asarray(Image.open(folder_ / "images/source/p000.png")).astype(int)
+        for folder_ in (run, tmp_path / "plain")
+    )
+    assert np.abs(there - not_there).mean() > 3
+    (folder / "p001.landmarks.json").unlink()
+    with pytest.raises(PlanMismatch, match="landmarks was"):
+        edit(params(tiny, folder, run, align="landmarks", save_source=True))
+    with pytest.raises(PlanMismatch, match="align was landmarks, is none"):
+        edit(params(tiny, folder, run, save_source=True))
