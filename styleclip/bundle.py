@@ -26,7 +26,8 @@ class Bundle:
     """Loaded models on one device, frozen, float32.
 
     `fingerprint` maps role → sha256 of the weight file (model/tag where open_clip keeps the file itself); `image_size`
-    is the side of the generator's pictures; `directions` the shipped directions store, if any.
+    is the side of the generator's pictures; `directions` the shipped directions store, `mappers` the folder of
+    shipped mappers, if any.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Bundle:
     sigma_step: float
     truncation_psi: float
     directions: Path | None
+    mappers: Path | None
     image_size: int
     fingerprint: dict[str, str] = field(default_factory=dict)
 
@@ -119,6 +121,7 @@ def _load(spec: BundleSpec, place: torch.device) -> Bundle:
         sigma_step=spec.sigma_step,
         truncation_psi=spec.truncation_psi,
         directions=spec.directions,
+        mappers=spec.mappers,
         image_size=generator.resolution,
         fingerprint=fingerprint,
     )

@@ -30,6 +30,7 @@ KNOWN_FIELDS = {
     "identity",
     "encoder",
     "directions",
+    "mappers",
 }
 
 
@@ -46,6 +47,7 @@ class BundleSpec:
     identity: Path | None
     encoder: Path | None
     directions: Path | None
+    mappers: Path | None
     templates: tuple[str, ...]
     neutral: str
     sigma_step: float
@@ -140,6 +142,7 @@ def read_bundle(name: str | Path) -> BundleSpec:
         identity=_path_of(values, "identity", path),
         encoder=_path_of(values, "encoder", path),
         directions=_path_of(values, "directions", path),
+        mappers=_path_of(values, "mappers", path),
         templates=_templates(values, path),
         neutral=_text(values, "neutral", "a face", path),
         sigma_step=_positive(values, "sigma_step", 5.0, path),

@@ -11,6 +11,7 @@ import torch
 
 from styleclip.errors import BundleError, StyleclipError
 from tasks.directing import compile_direction
+from tasks.mapping import compile_mapping
 from tasks.methods import CompiledEdit, Setting
 from tasks.optimizing import compile_optimization
 
@@ -18,6 +19,7 @@ COMPILERS: dict[str, Callable[[Setting, Mapping[str, Any]], CompiledEdit]] = {
     "global": compile_direction,
     "global-weighted": compile_direction,
     "optimize": compile_optimization,
+    "mapper": compile_mapping,
 }
 """Method → what makes an edit of it ready for images."""
 

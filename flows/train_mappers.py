@@ -1,0 +1,88 @@
+"""train-mappers: one latent mapper per attribute, many attributes at once (paper §5)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from prefect import flow, get_run_logger, unmapped
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from flows.mapper_spec import plain, read_attributes
+from flows.outcome import RunFailed, gather, one_line_failures
+from flows.parameters import TrainMappersParams
+from flows.progress import RunProgress
+from flows.report import as_data_uri, markdown_table, picture_column
+from flows.runners import one_at_a_time
+from storage import uris
+from tasks.mapper_analysis import analyse_mappers
+from tasks.mappers import MapperJob, plan_training, train_group
+from tasks.planning import neutral_words
+
+AGAIN = "Run the same command again: training goes on at its last checkpoint."
+
+
+@flow(
+    name="train-mappers",
+    description="One latent mapper per attribute, several trained together; resumes at the last checkpoint.",
+    task_runner=one_at_a_time(),
+)
+@one_line_failures
+def train_mappers(params: TrainMappersParams) -> dict[str, Any]:
+    """Plan, then one task per group of attributes, then the analysis of the paper's Table 2.
+
+    Returns {output, mappers, table, analysis}. Fails when an attribute had to be stopped, everything done being kept.
+    """
+    specs = params.attributes + (read_attributes(params.attributes_file) if params.attributes_file else [])
+    attributes = plain(specs, neutral_words(params.bundle))
+    groups = grouped(attributes, params.together)
+    job = MapperJob(**params.model_dump(exclude={"attributes", "attributes_file", "together", "analysis"}))
+    planned = plan_training(job, attributes)
+    get_run_logger().info(
+        "%d attributes in %d groups, latents: %s; results go to %s",
+        len(attributes), len(groups), planned["latents"], params.output,
+    )  # fmt: skip
+    with RunProgress("train-mappers-progress", "trained", len(groups), unit="groups") as progress:
+        futures = train_group.map(unmapped(job), list(groups), list(groups.values()))
+        table = [row for rows in gather(futures, progress, AGAIN) for row in rows]
+    analysis = analyse_mappers(
+        params.bundle, params.device, [row["mapper"] for row in table], params.output, params.analysis
+    )
+    publish(params, table, analysis)
+    if stopped := [row["stopped"] for row in table if row["stopped"]]:
+        raise RunFailed(
+            f"{len(stopped)} of {len(table)} mappers stopped early: {stopped[0]} ({params.output})"
+        )
+    return {"output": params.output, "mappers": len(table), "table": table, "analysis": analysis}
+
+
+def grouped(attributes: list[dict[str, Any]], together: int) -> dict[str, list[dict[str, Any]]]:
+    """Group name → at most `together` attributes of one shape; their order is kept."""
+
+    def shape(attribute: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+        return attribute["space"], tuple(attribute["levels"]) if attribute["space"] == "levels" else ()
+
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for _, members in itertools.groupby(sorted(attributes, key=shape), key=shape):
+        same = list(members)
+        for first in range(0, len(same), together):
+            groups[f"group-{len(groups):02}"] = same[first : first + together]
+    return groups
+
+
+def publish(params: TrainMappersParams, table: list[dict[str, Any]], analysis: dict[str, Any]) -> None:
+    """The run's artifacts: mappers with pictures before and after, and how alike their steps are."""
+    strips = [
+        uris.read_bytes(uris.join(params.output, "pictures", f"{row['attribute']}.png")) for row in table
+    ]
+    sheet = picture_column(strips, [row["attribute"] for row in table])
+    create_markdown_artifact(
+        f"## Mappers of `{params.bundle}`\n\n{markdown_table(table)}\n\nHeld-out codes before and after:\n\n"
+        f"![before and after]({as_data_uri(sheet)})\n\n### How alike one mapper's steps are\n\n"
+        f"{markdown_table(analysis['table'])}\n",
+        key="train-mappers-summary",
+        description=f"Mappers in {params.output}",
+    )
+    create_table_artifact(
+        analysis["table"], key="mapper-steps", description="Cosine similarity of steps (Table 2)"
+    )

@@ -1,0 +1,324 @@
+"""The unit of a mapper training: one group of attributes, trained together, from its last checkpoint to its end."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import io
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+import pandas as pd
+import torch
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.concurrency.sync import concurrency
+from torch import Tensor
+
+from storage import uris
+from storage.curves import write_curves
+from storage.errors import StorageError
+from storage.images import encode_image
+from storage.latents import LatentStore
+from storage.run_card import keep_card
+from styleclip.bundle import Bundle
+from styleclip.checkpoints.mappers import MapperCard, save_mapper
+from styleclip.errors import EditError
+from styleclip.mappers import LatentMapper, MapperConfig, MapperSpace
+from styleclip.mappers.training import TERMS, Attribute, MapperTraining, TrainingSettings
+from styleclip.seeds import sample_z
+from tasks.decoding import to_bytes
+from tasks.halving import out_of_memory
+from tasks.models import bundle
+from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
+from tasks.wording import embed_words
+
+FLOW = "train-mappers"
+SHOWN = 6
+LIMIT = "gpu"
+"""Name of Prefect's global concurrency limit that a training occupies, where somebody has created it."""
+
+
+@dataclass(frozen=True)
+class MapperJob:
+    """What one training run is asked for; see flows.parameters.TrainMappersParams for the meanings."""
+
+    bundle: str
+    device: str
+    seed: int
+    output: str
+    steps: int
+    batch: int
+    optimizer: Literal["ranger", "adam"]
+    learning_rate: float
+    decay: bool
+    microbatch: int
+    precision: Literal["float32", "bfloat16"]
+    latents: str | None
+    truncation_psi: float
+    validation: int
+    checkpoint_every: int
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Latent codes of a training: `train` [N, num_ws, w_dim], None when they are sampled; held-out [V, …]."""
+
+    models: Bundle
+    job: MapperJob
+    train: Tensor | None
+    held_out: Tensor
+
+    def of_step(self, step: int) -> Tensor:
+        """The batch of a step [B, num_ws, w_dim]: a function of seed and step alone."""
+        if self.train is None:
+            return _sampled(self.models, self.job, [f"{step}/{i}" for i in range(self.job.batch)])
+        generator = torch.Generator().manual_seed(self.job.seed * 1_000_003 + step)
+        index = torch.randint(len(self.train), (self.job.batch,), generator=generator)
+        return self.train[index.to(self.train.device)]
+
+
+@task(name="plan training")
+def plan_training(job: MapperJob, attributes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Check everything before the first step, and that the folder is this run's; {continued, latents}.
+
+    Raises EditError for attributes that cannot be trained, StorageError for latents that do not fit, PlanMismatch
+    when the folder belongs to another run.
+    """
+    models = bundle(job.bundle, job.device)
+    names = [attribute["name"] for attribute in attributes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise EditError(f"two attributes are called '{twice[0]}': give each its own name")
+    for attribute in attributes:
+        _wording(models, attribute)
+        if attribute["lambda_id"] > 0 and models.identity is None:
+            raise EditError(
+                f"mapper '{attribute['name']}' weighs identity (lambda_id), but bundle '{models.name}' names no "
+                "identity network: add one to its file, or set lambda_id to 0"
+            )
+    found = codes(job)
+    asked = {
+        name: value for name, value in vars(job).items() if name not in ("output", "device", "microbatch")
+    }
+    card = asked | {"bundle": models.name, "weights": dict(models.fingerprint), "attributes": attributes}
+    return {
+        "continued": keep_card(job.output, "training", card),
+        "latents": "sampled" if found.train is None else len(found.train),
+    }
+
+
+@functools.lru_cache(maxsize=2)
+def codes(job: MapperJob) -> Codes:
+    """The latent codes of a run. Raises StorageError for a store that does not fit or has too few codes."""
+    models = bundle(job.bundle, job.device)
+    with torch.inference_mode(False), torch.no_grad():
+        if job.latents is None:
+            return Codes(
+                models, job, None, _sampled(models, job, [f"held out {i}" for i in range(job.validation)])
+            )
+        store = LatentStore.open(job.latents)
+        w = torch.from_numpy(store.read())[torch.from_numpy(store.ok)]
+        wanted = (models.generator.num_ws, models.generator.w_dim)
+        if tuple(w.shape[1:]) != wanted:
+            raise StorageError(
+                f"{job.latents} holds codes {tuple(w.shape[1:])}, the generator of '{models.name}' reads {wanted}"
+            )
+        if len(w) <= job.validation:
+            raise StorageError(
+                f"{job.latents} holds {len(w)} codes, of which {job.validation} are held out: none is left to train on"
+            )
+        order = torch.randperm(len(w), generator=torch.Generator().manual_seed(job.seed))
+        w = w[order].to(models.device)
+        return Codes(models, job, w[job.validation :], w[: job.validation])
+
+
+@torch.no_grad()
+def _sampled(models: Bundle, job: MapperJob, ids: Sequence[str]) -> Tensor:
+    z = sample_z(job.seed, ids, models.generator.z_dim).to(models.device)
+    return models.generator.map(z, truncation_psi=job.truncation_psi)
+
+
+def _wording(models: Bundle, attribute: Mapping[str, Any]) -> Attribute:
+    with torch.no_grad():
+        wording = embed_words(models, attribute)
+    weights = {name: attribute[name] for name in ("lambda_clip", "lambda_l2", "lambda_id", "relative")}
+    return Attribute(attribute["name"], wording.target, wording.direction, **weights)
+
+
+def shape_of(models: Bundle, space: MapperSpace, levels: Sequence[str]) -> MapperConfig:
+    """The mapper's shape for a generator. Raises EditError for levels that it has no rows for."""
+    if space == "s":
+        return MapperConfig(
+            "s", widths=tuple(layer.channels for layer in models.generator.layout.conv_layers)
+        )
+    if space == "single":
+        return MapperConfig("single", models.generator.w_dim)
+    rows = {"coarse": 0, "medium": 4, "fine": 8}
+    if missing := [level for level in levels if models.generator.num_ws <= rows[level]]:
+        raise EditError(
+            f"the generator of '{models.name}' has no {missing[0]} level: W+ has {models.generator.num_ws} rows"
+        )
+    return MapperConfig("levels", models.generator.w_dim, tuple(levels))
+
+
+@task(
+    name="train mappers",
+    task_run_name="mappers: {group}",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=worth_another_try,
+)
+def train_group(job: MapperJob, group: str, attributes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Train attributes of one shape together, from the last checkpoint on; one row per attribute.
+
+    Writes RUN/state/GROUP.pt at every checkpoint, curves to RUN/curves, and at the end RUN/mappers/NAME.safetensors and
+    RUN/pictures/NAME.png (held-out codes before and after).
+    """
+    models = bundle(job.bundle, job.device)
+    with concurrency(LIMIT, occupy=1), torch.inference_mode(False):
+        found = codes(job)
+        training = _begin(models, job, attributes)
+        state = uris.join(job.output, "state", f"{group}.pt")
+        seconds = _load(training, state, models)
+        began = time.monotonic()
+        artifact = create_progress_artifact(_share(training), key=f"train-mappers-{group}".lower())
+        assert isinstance(artifact, UUID)
+        for first, rows in _chunks(training, found, job):
+            write_curves(job.output, FLOW, f"{group}-{first:07}", pd.DataFrame(rows))
+            _save(training, state, seconds + time.monotonic() - began)
+            update_progress_artifact(artifact, _share(training))
+        seconds = (seconds + time.monotonic() - began) / len(attributes)
+        return [
+            _finish(training, index, attribute, found, job, seconds)
+            for index, attribute in enumerate(attributes)
+        ]
+
+
+def _begin(models: Bundle, job: MapperJob, attributes: Sequence[Mapping[str, Any]]) -> MapperTraining:
+    config = shape_of(models, attributes[0]["space"], attributes[0]["levels"])
+    settings = TrainingSettings(
+        job.steps,
+        job.batch,
+        job.optimizer,
+        job.learning_rate,
+        job.decay,
+        job.seed,
+        job.microbatch,
+        job.precision,
+    )
+    return MapperTraining(models, config, [_wording(models, attribute) for attribute in attributes], settings)
+
+
+def _share(training: MapperTraining) -> float:
+    return 100 * training.step / training.settings.steps
+
+
+def _chunks(
+    training: MapperTraining, found: Codes, job: MapperJob
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Train on; after every `checkpoint_every` steps (first step, rows of the curves)."""
+    while training.step < job.steps and len(training.stopped) < len(training.attributes):
+        first, terms = training.step, []
+        until = min(job.steps, (first // job.checkpoint_every + 1) * job.checkpoint_every)
+        while training.step < until:
+            terms.append(_step(training, found.of_step(training.step)))
+        rows = [
+            {"attribute": attribute.name, "step": first + place + 1, "split": "train"}
+            | {name: value for name, value in zip(TERMS, values, strict=True)}
+            for place, step in enumerate(
+                torch.stack([torch.stack([t[n] for n in TERMS]) for t in terms]).cpu()
+            )
+            for attribute, values in zip(training.attributes, step.T.tolist(), strict=True)
+        ]
+        held_out = training.validate(found.held_out)
+        rows += [
+            {"attribute": attribute.name, "step": training.step, "split": "held out"}
+            | {name: float(held_out[name][index]) for name in TERMS}
+            for index, attribute in enumerate(training.attributes)
+        ]
+        yield first, rows
+
+
+def _step(training: MapperTraining, w: Tensor) -> dict[str, Tensor]:
+    """One step; when memory runs out, with half as many pictures at once, and so ever after."""
+    while True:
+        try:
+            return training.take_step(w)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or training.microbatch == 1:
+                raise
+        training.microbatch //= 2
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _save(training: MapperTraining, uri: str, seconds: float) -> None:
+    buffer = io.BytesIO()
+    torch.save({"training": training.state_dict(), "seconds": seconds}, buffer)
+    uris.write_bytes(uri, buffer.getvalue())
+
+
+def _load(training: MapperTraining, uri: str, models: Bundle) -> float:
+    """Go on from a checkpoint, if there is one; the seconds that were spent before."""
+    if not uris.exists(uri):
+        return 0.0
+    content = torch.load(io.BytesIO(uris.read_bytes(uri)), weights_only=True, map_location=models.device)
+    training.load_state_dict(content["training"])
+    return float(content["seconds"])
+
+
+def _finish(
+    training: MapperTraining,
+    index: int,
+    attribute: Mapping[str, Any],
+    found: Codes,
+    job: MapperJob,
+    seconds: float,
+) -> dict[str, Any]:
+    """Write one attribute's best mapper and its pictures; its row."""
+    mapper, name = training.best_mapper(index).to(found.models.device), str(attribute["name"])
+    settings = {key: attribute[key] for key in ("lambda_clip", "lambda_l2", "lambda_id", "relative")}
+    card = MapperCard(
+        attribute=name,
+        target=attribute["target"],
+        neutral=attribute["neutral"],
+        generator=found.models.fingerprint["generator"],
+        clip=found.models.fingerprint["clip"],
+        settings=settings
+        | {"optimizer": job.optimizer, "learning_rate": job.learning_rate, "batch": job.batch},
+        steps=training.step,
+        seconds=seconds,
+    )
+    uri = uris.join(job.output, "mappers", f"{name}.safetensors")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mapper.safetensors"
+        save_mapper(path, mapper, card)
+        uris.write_bytes(uri, path.read_bytes())
+    _write_pictures(
+        training, mapper, found.held_out[:SHOWN], uris.join(job.output, "pictures", f"{name}.png")
+    )
+    best = training.best[name]
+    return {
+        "attribute": name,
+        "mapper": uri,
+        "steps": training.step,
+        "best_loss": best if best < float("inf") else None,
+        "seconds": seconds,
+        "microbatch": training.microbatch,
+        "stopped": training.stopped.get(name),
+    }
+
+
+@torch.no_grad()
+def _write_pictures(training: MapperTraining, mapper: LatentMapper, w: Tensor, uri: str) -> None:
+    code, generator = training.code_of(w), training.models.generator
+    before = generator.synthesize(generator.styles(w))
+    after = generator.synthesize(training.styles_of(code + mapper.steps(code)[0], w))
+    strip = torch.cat([torch.cat(list(to_bytes(part)), dim=1) for part in (before, after)])
+    encode_image(strip.cpu().numpy(), uri)
