@@ -14,6 +14,7 @@ from flows.cli import (
     latents,
     optimizing,
     precomputing,
+    training,
 )
 
 GUIDE = """Edit whole folders of images by words.
@@ -40,6 +41,7 @@ app.command("edit")(editing.edit)
 app.command("optimize")(optimizing.optimize)
 app.command("precompute")(precomputing.precompute)
 app.command("invert")(inverting.invert)
+app.command("train-mappers")(training.train_mappers)
 app.command("evaluate")(evaluating.evaluate)
 
 directions_app = typer.Typer(
@@ -58,6 +60,10 @@ latents_app = typer.Typer(
 latents_app.command("import")(latents.import_)
 latents_app.command("export")(latents.export)
 app.add_typer(latents_app, name="latents")
+
+mappers_app = typer.Typer(help="Look into trained mappers.", no_args_is_help=True, rich_markup_mode=None)
+mappers_app.command("analyse")(training.analyse)
+app.add_typer(mappers_app, name="mappers")
 
 bundle_app = typer.Typer(
     help="The sets of models that can be used.", no_args_is_help=True, rich_markup_mode=None

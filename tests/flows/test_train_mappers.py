@@ -1,0 +1,196 @@
+"""The train-mappers flow on tiny networks: files, resuming, the mapper method in an edit, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from tiny_bundle import SIZE, write_pictures
+
+from flows.edit import edit
+from flows.edits import EditSpec
+from flows.mapper_spec import MapperSpec, read_attributes
+from flows.parameters import EditParams, TrainMappersParams
+from flows.train_mappers import grouped, train_mappers
+from storage import read_metrics
+from storage.curves import read_curves
+from storage.errors import PlanMismatch, StorageError
+from storage.latents import LatentStore
+from styleclip.bundle import load_bundle
+from styleclip.checkpoints.mappers import load_mapper
+from styleclip.errors import EditError
+
+ATTRIBUTES = [
+    MapperSpec(name="red", target="a face with red hair", lambda_l2=0.1),
+    MapperSpec(name="hat", target="a face with a hat", levels=["medium"], relative=1.0),
+    MapperSpec(name="smile", target="a smiling face", space="s"),
+]
+for_server = pytest.mark.usefixtures("prefect_server")
+
+
+def params(tiny: str, output: Path, **changes: object) -> TrainMappersParams:
+    values: dict[str, object] = {
+        "attributes": [spec.model_copy(update={"levels": ["coarse", "medium"]}) if spec.name == "red" else spec
+                       for spec in ATTRIBUTES],
+        "steps": 6, "batch": 2, "learning_rate": 0.2, "checkpoint_every": 2, "validation": 4, "analysis": 5,
+    } | changes  # fmt: skip
+    return TrainMappersParams(bundle=tiny, device="cpu", output=str(output), **values)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: str, prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    run = tmp_path_factory.mktemp("mappers") / "run"
+    return run, train_mappers(params(tiny, run))
+
+
+def test_every_attribute_gets_a_mapper_curves_and_pictures(whole, tiny):
+    run, summary = whole
+    assert [row["attribute"] for row in summary["table"]] == ["red", "hat", "smile"]
+    for row in summary["table"]:
+        card = load_mapper(row["mapper"])[1]
+        assert card.attribute == row["attribute"] and card.steps == 6
+        assert card.generator == load_bundle(tiny, device="cpu").fingerprint["generator"]
+        with Image.open(run / "pictures" / f"{row['attribute']}.png") as picture:
+            assert picture.size == (4 * SIZE, 2 * SIZE)
+    assert load_mapper(run / "mappers" / "hat.safetensors")[0].config.levels == ("medium",)
+    curves = read_curves(str(run))
+    train = curves[curves["split"] == "train"]
+    assert train.groupby("attribute")["step"].apply(sorted).to_dict() == {
+        name: [1, 2, 3, 4, 5, 6] for name in ("red", "hat", "smile")
+    }
+    assert set(curves[curves["split"] == "held out"]["step"]) == {2, 4, 6}
+    assert train["loss"].notna().all()
+
+
+def test_the_analysis_stands_beside_the_published_figures(whole):
+    run, _ = whole
+    table = pd.read_parquet(run / "analysis.parquet")
+    ours, theirs = table[table["where"] == "here"], table[table["where"] != "here"]
+    assert list(ours["attribute"]) == ["red", "hat", "smile"] and ours["mean"].between(-1, 1).all()
+    assert theirs.set_index("attribute").loc["Purple hair", "mean"] == 0.73
+    matrix = pd.read_parquet(run / "similarity.parquet").set_index("attribute")
+    assert list(matrix.columns) == ["red", "hat"], "steps in S and in W+ cannot be compared"
+    assert matrix.to_numpy().diagonal() == pytest.approx([1, 1], abs=1e-5)
+
+
+@for_server
+def test_a_stopped_training_goes_on_where_it_was(whole, tiny, tmp_path, monkeypatch):
+    import tasks.mappers
+
+    saves, save = [], tasks.mappers._save
+
+    def save_twice(*arguments: object) -> None:
+        if len(saves) == 2:
+            raise KeyError("the machine is gone")
+        save(*arguments)
+        saves.append(arguments)
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.mappers, "_save", save_twice)
+        patch.setattr(tasks.mappers.train_group, "retries", 0)
+        with pytest.raises(Exception, match="machine is gone"):
+            train_mappers(params(tiny, run))
+    assert len(saves) == 2
+    summary = train_mappers(params(tiny, run))
+    for row in summary["table"]:
+        again = load_mapper(row["mapper"])[0].state_dict()
+        first = load_mapper(whole[0] / "mappers" / f"{row['attribute']}.safetensors")[0].state_dict()
+        assert all(torch.equal(again[name], value) for name, value in first.items()), row["attribute"]
+
+
+@for_server
+def test_another_training_does_not_take_the_folder(whole, tiny):
+    with pytest.raises(PlanMismatch, match="batch was 2, is 3"):
+        train_mappers(params(tiny, whole[0], batch=3))
+
+
+@for_server
+def test_an_edit_run_mixes_mappers_with_other_methods(whole, tiny, tmp_path):
+    images = write_pictures(tmp_path / "images", 3)
+    mapper = str(whole[0] / "mappers" / "red.safetensors")
+    in_s = str(whole[0] / "mappers" / "smile.safetensors")
+    specs = [
+        EditSpec(target="a smiling face", channels=5),
+        EditSpec(name="none", method="mapper", mapper=mapper, alpha=0),
+        EditSpec(method="mapper", mapper=mapper, alpha=[1, 3]),
+        EditSpec(method="mapper", mapper=in_s),
+    ]
+    summary = edit(
+        EditParams(bundle=tiny, device="cpu", images=str(images), output=str(tmp_path / "run"), edits=specs)
+    )
+    assert summary["failed"] == 0
+    rows = read_metrics(str(tmp_path / "run"))
+    assert set(rows["edit"]) == {"smiling", "none", "red_a1", "red_a3", "smile"}
+    assert set(rows[rows["edit"] == "red_a1"]["target"]) == {"a face with red hair"}
+    moved = rows.groupby("edit")["distance_reconstruction_edit"].mean()
+    assert moved["none"] == 0 and moved["red_a3"] > moved["red_a1"] > 0
+
+
+@for_server
+def test_a_mapper_of_another_generator_is_refused(whole, tmp_path):
+    images = write_pictures(tmp_path / "images", 2)
+    spec = EditSpec(method="mapper", mapper=str(whole[0] / "mappers" / "red.safetensors"))
+    with pytest.raises(EditError, match=r"does not fit the generator|another generator"):
+        edit(EditParams(device="cpu", images=str(images), output=str(tmp_path / "run"), edits=[spec]))
+
+
+@for_server
+def test_inverted_images_can_be_trained_on(tiny, tmp_path):
+    models = load_bundle(tiny, device="cpu")
+    w = models.generator.map(torch.randn(7, models.generator.z_dim)).numpy()
+    store = str(tmp_path / "latents.zarr")
+    latents = LatentStore.create(
+        store, [f"{i}" for i in range(7)], w.shape[1], w.shape[2], shard_size=7, attrs={}
+    )
+    latents.write_shard(0, w, torch.ones(7, dtype=torch.bool).numpy())
+    summary = train_mappers(params(tiny, tmp_path / "run", attributes=ATTRIBUTES[1:2], latents=store))
+    assert summary["mappers"] == 1
+    with pytest.raises(StorageError, match="none is left to train on"):
+        train_mappers(params(tiny, tmp_path / "other", latents=store, validation=7))
+
+
+@for_server
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attributes": [ATTRIBUTES[0]]}, "no fine level"),
+        ({"attributes": [ATTRIBUTES[1], ATTRIBUTES[1]]}, "two attributes are called 'hat'"),
+        ({"attributes": []}, "no attribute is given"),
+    ],
+)
+def test_impossible_trainings_are_refused_in_one_line(tiny, tmp_path, changes, message):
+    with pytest.raises(EditError, match=message):
+        train_mappers(params(tiny, tmp_path / "run", **changes))
+
+
+def test_attributes_of_one_shape_are_trained_together():
+    attributes = [
+        {"name": str(i), "space": "levels", "levels": levels}
+        for i, levels in enumerate([["fine"], ["coarse"], ["fine"], ["fine"]])
+    ]
+    assert [[a["name"] for a in group] for group in grouped(attributes, 2).values()] == [
+        ["1"],
+        ["0", "2"],
+        ["3"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- {target: a hat, levels: [course]}", "attribute 1: levels"),
+        ("attributes: 3", "expected a list"),
+        ("- {target: a hat, space: s, levels: [fine]}", "belongs to the space levels"),
+        ("- {name: hat}", "target"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_a_wrong_attributes_file_says_where(tmp_path, text, message):
+    path = tmp_path / "attributes.yaml"
+    path.write_text(text)
+    with pytest.raises(EditError, match=message):
+        read_attributes(path)
