@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,8 +106,10 @@ def _read(uri: str, shape: tuple[int, int]) -> tuple[np.ndarray, list[str] | Non
         return _fitting(read_npy(uri), shape, uri), None
     if not uri.endswith(".pt"):
         raise StorageError(f"{uri}: codes are read from .npy and .pt files")
+    data = read_file(uri)
+    _check_packing(data, uri)
     try:
-        found = torch.load(io.BytesIO(read_file(uri)), map_location="cpu", weights_only=True)
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
         RuntimeError,
@@ -128,6 +131,17 @@ def _read(uri: str, shape: tuple[int, int]) -> tuple[np.ndarray, list[str] | Non
     return _fitting(found, shape, uri), None
 
 
+def _check_packing(data: bytes, uri: str) -> None:
+    """Refuse an archive that would unpack to more than the file holds: torch compresses nothing."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile:
+        return  # the older format, or none at all: torch will say
+    if unpacked > len(data):
+        raise StorageError(f"{uri} would unpack to {unpacked:,} bytes, which no file written by torch does")
+
+
 def _stacked(values: Sequence[Any], shape: tuple[int, int], uri: str) -> np.ndarray:
     codes = [_fitting(value, shape, uri) for value in values]
     if not codes:
@@ -140,6 +154,12 @@ def _stacked(values: Sequence[Any], shape: tuple[int, int], uri: str) -> np.ndar
 def _fitting(value: Any, shape: tuple[int, int], uri: str) -> np.ndarray:
     """One code or many → float32 [N, num_ws, w_dim]."""
     if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_quantized or not value.is_floating_point():
+            raise StorageError(
+                f"{uri} holds a tensor of {value.dtype}, {value.layout}; plain real numbers are wanted"
+            )
+        if value.shape[:1].numel() * shape[1] * value.element_size() > value.untyped_storage().nbytes():
+            raise StorageError(f"{uri} promises codes of shape {list(value.shape)} and does not hold them")
         value = value.detach().float().numpy()
     if not isinstance(value, np.ndarray):
         raise StorageError(

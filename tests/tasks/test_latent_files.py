@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -65,12 +66,18 @@ def test_codes_and_ids_survive_the_way_in_and_out(tiny, codes, tmp_path, ending)
         (lambda t: {"latents": t}, N, "000000"),
         (lambda t: {f"p{i}": row for i, row in enumerate(t)}, N, "p0"),
         (lambda t: {"one": t[:1]}, 1, "one"),
+        (lambda t: t[:, :1].expand(-1, ROWS, -1), N, "000000"),
     ],
 )
 def test_every_shape_of_torch_files(tiny, codes, tmp_path, make, count, first):
     found = take(tiny, save(tmp_path / "a.pt", make(torch.from_numpy(codes))), tmp_path / "l.zarr")
     store = LatentStore.open(found["store"])
-    assert store.ids[0] == first and np.array_equal(store.read(), codes[:count])
+    wanted = (
+        make(torch.from_numpy(codes)) if isinstance(make(torch.from_numpy(codes)), torch.Tensor) else codes
+    )
+    assert store.ids[0] == first and np.array_equal(
+        store.read(), np.asarray(wanted).reshape(-1, ROWS, DIM)[:count]
+    )
 
 
 class Attack:
@@ -98,6 +105,13 @@ def test_what_is_no_code_of_this_generator_is_refused(tiny, codes, tmp_path):
     refused({"a": "text"}, "holds str where a code")
     refused({"../a": tensor[0], "b": tensor[1]}, r"'\.\./a' cannot be an id")
     refused(tensor * torch.nan, "not finite")
+    refused(tensor.int(), "tensor of torch.int32")
+    refused(torch.zeros(1).expand(10**9, ROWS, DIM), "does not hold them")
+    packed = tmp_path / "packed.pt"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(1 << 20))
+    with pytest.raises(StorageError, match=r"would unpack to 1,048,576 bytes"):
+        take(tiny, packed, tmp_path / "l.zarr")
 
 
 def test_ids_must_fit(tiny, codes, tmp_path):
