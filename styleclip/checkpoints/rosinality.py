@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from styleclip.checkpoints.checked import load_checked
 from styleclip.checkpoints.nvlabs import MAPPING_LR_MULTIPLIER, _take
+from styleclip.checkpoints.torch_files import load_torch_file
 from styleclip.errors import CheckpointError
 from styleclip.networks.generator import Generator, GeneratorConfig
+from styleclip.networks.layers import binomial_filter
 
 
 def _read_config(state: Mapping[str, Tensor]) -> GeneratorConfig:
@@ -64,3 +67,31 @@ def from_rosinality_state(state: Mapping[str, Tensor], latent_avg: Tensor | None
         for part in ("weight", "bias"):
             ours[f"{name}.affine.{part}"] = _take(state, f"{theirs}.conv.modulation.{part}")
     return load_checked(generator, ours)
+
+
+def load_rosinality_file(path: str | Path) -> Generator:
+    """The generator `g_ema` of a `.pt` file, with `latent_avg` where it is there; frozen, on the CPU.
+
+    Raises CheckpointError for a file without one, and for another low-pass filter than [1, 3, 3, 1].
+    """
+    content = load_torch_file(path)
+    state, mean = content.get("g_ema", content), content.get("latent_avg")
+    try:
+        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise CheckpointError("holds no generator under 'g_ema'")
+        _check_filters(state)
+        return from_rosinality_state(state, mean if isinstance(mean, Tensor) else None)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _check_filters(state: Mapping[str, Tensor]) -> None:
+    """Blurs are stored with the gain of the upsampling, 4, where there is one."""
+    expected = binomial_filter()
+    for name, tensor in state.items():
+        if re.search(r"(blur|upsample)\.kernel$", name):
+            same = tensor.shape == expected.shape and any(
+                torch.allclose(tensor.float(), expected * gain, atol=1e-5) for gain in (1, 4)
+            )
+            if not same:
+                raise CheckpointError(f"'{name}' is not the filter [1, 3, 3, 1]: not supported")

@@ -31,7 +31,8 @@ class GeneratorConfig:
     """Everything that fixes the shape and the arithmetic of a generator.
 
     `channels` maps resolution → feature maps. `mapping_lr_multiplier` scales stored mapping weights when they are
-    used: the wrong value loads without complaint and gives nonsense, so it travels with the weights.
+    used: the wrong value loads without complaint and gives nonsense, so it travels with the weights. `conv_clamp`
+    bounds the output of every layer, as generators trained in half precision have learned to expect.
     """
 
     z_dim: int
@@ -40,6 +41,7 @@ class GeneratorConfig:
     c_dim: int = 0
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
+    conv_clamp: float | None = None
 
     @property
     def resolution(self) -> int:
@@ -103,14 +105,22 @@ class ConvLayer(nn.Module):
 
     noise_const: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, resolution: int, w_dim: int, up: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        resolution: int,
+        w_dim: int,
+        up: bool,
+        clamp: float | None = None,
+    ) -> None:
         super().__init__()
         self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
-        self.up = up
+        self.up, self.clamp = up, clamp
 
     def forward(self, x: Tensor, styles: Tensor, kernel: Tensor, noise: Noise) -> Tensor:
         x = modulated_conv(x, self.weight, styles, True, kernel if self.up else None)
@@ -119,14 +129,16 @@ class ConvLayer(nn.Module):
         elif noise == "random":
             random = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device)
             x = x + (random * self.noise_strength).to(x.dtype)
-        return scaled_leaky_relu(x + self.bias.to(x.dtype)[:, None, None])
+        x = scaled_leaky_relu(x + self.bias.to(x.dtype)[:, None, None])
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
 class ToRGB(nn.Module):
     """Modulated 1×1 convolution to colours, without demodulation."""
 
-    def __init__(self, in_channels: int, w_dim: int) -> None:
+    def __init__(self, in_channels: int, w_dim: int, clamp: float | None = None) -> None:
         super().__init__()
+        self.clamp = clamp
         self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
@@ -134,7 +146,8 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
         x = modulated_conv(x, self.weight, styles * self.style_gain, False)
-        return x + self.bias.to(x.dtype)[:, None, None]
+        x = x + self.bias.to(x.dtype)[:, None, None]
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
 class Generator(nn.Module):
@@ -158,10 +171,15 @@ class Generator(nn.Module):
         for layer in self.layout.layers:
             width = config.channels[layer.resolution]
             self.synthesis[layer.name] = (
-                ToRGB(layer.channels, config.w_dim)
+                ToRGB(layer.channels, config.w_dim, config.conv_clamp)
                 if layer.kind == "torgb"
                 else ConvLayer(
-                    layer.channels, width, layer.resolution, config.w_dim, up=layer.name.startswith("conv0")
+                    layer.channels,
+                    width,
+                    layer.resolution,
+                    config.w_dim,
+                    up=layer.name.startswith("conv0"),
+                    clamp=config.conv_clamp,
                 )
             )
 
