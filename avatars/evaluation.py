@@ -32,10 +32,10 @@ from styleclip.directions.style import StyleDirection, expand, style_direction, 
 from styleclip.directions.text import text_direction
 from styleclip.metrics import clip_similarity, identity_similarity
 
-ALPHAS = (1.5, 2.0, 2.5, 3.2, 4.0, 5.0, 6.0, 7.5, 9.0, 11.0, 13.0)
+ALPHAS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0)
 CHANNELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-ENOUGH, TOLERATED = 0.96, 0.03
-"""Beyond this success, and below this largest change, a strength is not judged better when it is chosen."""
+MARGIN = 0.5
+"""Of the room between an aim and perfection; a strength that keeps so far from both aims is good enough."""
 CHOOSE_SEED, SCORE_SEED = 1, 2
 UNNAMED = {COLUMN[name] for name in QUANTITIES} - {COLUMN[statement.quantity] for statement in STATEMENTS}
 WANTED_SUCCESS, ALLOWED_CHANGE = 0.90, 0.05
@@ -169,7 +169,7 @@ class Evaluation:
         ).clamp(-1, 1)
 
     def choose(self, edit: str, pictures: Pictures, method: str = "global") -> Strength:
-        """The strength with the best balance of success and collateral change, by the chooser."""
+        """The strength furthest from missing either aim, by the chooser; of equals, the one that moves least."""
         statement = STATEMENT[edit]
         rows = editable(statement, pictures.quantities)
         styles, before = pictures.styles[rows], pictures.quantities[rows]
@@ -182,10 +182,15 @@ class Evaluation:
                 success = float(statement.holds(after).float().mean())
                 mean = unrelated_change(statement, before, after)
                 worst = float(mean.max())
-                value = min(success, ENOUGH) - 4 * max(0.0, worst - TOLERATED) - float(mean.mean())
+                margin = min(
+                    (success - WANTED_SUCCESS) / (1 - WANTED_SUCCESS),
+                    (ALLOWED_CHANGE - worst) / ALLOWED_CHANGE,
+                    MARGIN,
+                )
+                value = margin - float(mean.mean())
                 if value > best_value:
                     best, best_value = Strength(alpha, channels), value
-                if success >= ENOUGH or worst > 3 * ALLOWED_CHANGE:
+                if success >= 0.97 or worst > 3 * ALLOWED_CHANGE:
                     break  # Stronger of the same changes more of everything else.
         return best
 
