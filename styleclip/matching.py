@@ -25,7 +25,7 @@ class Match:
 def match_strength(
     measure: Callable[[float], float], wanted: float, limit: float, tolerance: float = 0.01, halvings: int = 7
 ) -> Match:
-    """The smallest strength in (0, limit] at which `measure` reaches `wanted`, within `tolerance` of the measure.
+    """The smallest strength in (0, limit] at which `measure` comes within `tolerance` of `wanted`, or beyond.
 
     Strengths are doubled from limit/16 until one is enough, then the interval is halved, at most `halvings` times;
     the last strength that was enough is returned. Where none is enough, the one with the highest measure is returned,
@@ -33,11 +33,12 @@ def match_strength(
     """
     if not 0 < limit < math.inf:
         raise ValueError(f"the limit of a strength must be a number above 0, not {limit}")
+    enough = wanted - tolerance
     low, best = 0.0, Match(limit / FIRST_FRACTION, -math.inf, False)
     strength = limit / FIRST_FRACTION
     while True:
         reached = measure(strength)
-        if reached >= wanted:
+        if reached >= enough:
             break
         if reached > best.reached:
             best = Match(strength, reached, False)
@@ -50,7 +51,7 @@ def match_strength(
             break
         middle = (low + found.strength) / 2
         reached = measure(middle)
-        if reached >= wanted:
+        if reached >= enough:
             found = Match(middle, reached, True)
         else:
             low = middle

@@ -142,14 +142,12 @@ def _show_methods(voice: Voice, output: str, summary: Any) -> None:
         [
             "edit",
             "method",
-            "matched",
-            "strength",
-            "reached",
+            "match",
+            "score",
             "success",
             "others",
             "identity",
-            "direction",
-            "pixels",
+            "judge",
             "ms",
         ],
         [
