@@ -16,6 +16,7 @@ from storage.images import encode_image
 from storage.metrics import write_shard
 from storage.uris import join
 from styleclip.bundle import Bundle
+from styleclip.passes import pass_size
 from tasks.decoding import Failure, to_bytes, to_device
 from tasks.edits import compile_edits
 from tasks.encoding import invert_images
@@ -62,9 +63,9 @@ class Batch:
 class Sizes:
     """Batch sizes of one shard: each edit has its own, because methods differ in the memory that they need."""
 
-    def __init__(self, batch: int, edits: int) -> None:
-        self.inversion = Halving(batch)
-        self.edits = [Halving(batch) for _ in range(edits)]
+    def __init__(self, batch: int, edits: int, passes: int) -> None:
+        self.inversion = Halving(batch, passes)
+        self.edits = [Halving(batch, passes) for _ in range(edits)]
 
 
 @torch.inference_mode()
@@ -155,7 +156,7 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     ids = [image.id for image in images]
     with watch.time("decode"):
         decoded = read_inputs(job.images, job.output, job.align, images, models.image_size)
-    sizes = Sizes(job.batch, len(edits))
+    sizes = Sizes(job.batch, len(edits), pass_size(models.generator))
 
     def work(part: slice) -> Batch:
         return edit_batch(models, edits, decoded.images[part], decoded.positions[part], job, watch, sizes)

@@ -23,12 +23,17 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 class Halving:
-    """A batch size that starts at `size` and is halved as often as needed; what was learnt is kept for later calls."""
+    """A batch size that starts at `size` and is halved as often as needed; what was learnt is kept for later calls.
 
-    def __init__(self, size: int) -> None:
+    Work that goes in passes of a size of its own, `passes`, halves them `halvings` times: only when these too are down
+    to one image is a single one too large.
+    """
+
+    def __init__(self, size: int, passes: int = 1) -> None:
         assert size >= 1, f"at least one item must be in a batch, got {size}"
         self.size = size
         self.halvings = 0
+        self._passes = passes
 
     def over(self, count: int, work: Callable[[slice], T]) -> Iterator[tuple[slice, T | Failure]]:
         """(part, work(part)) for parts that cover `count` items in order.
@@ -54,8 +59,8 @@ class Halving:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            if part.stop - part.start == 1:
+            if part.stop - part.start == 1 and self._passes >> self.halvings <= 1:
                 return Failure("OutOfMemory", f"one image alone does not fit: {str(error).splitlines()[0]}")
-            self.size = (part.stop - part.start) // 2
+            self.size = -(-(part.stop - part.start) // 2)
             self.halvings += 1
             return None
