@@ -164,4 +164,4 @@ def report(voice: Voice, output: str, summary: dict[str, Any]) -> None:
         voice.say(f"Out of memory: {edit_name} went on with batches of {size}.")
     voice.say(f"Images:  {output}/images/EDIT/ID.png")
     voice.say(f"Metrics: {output}/metrics    python: storage.read_metrics('{output}')")
-    voice.say(f"Next:    open {output}/grid.jpg, then try another --alpha with another --output")
+    voice.say(f"Next:    open {output}/grid.jpg, then try other strengths with another --output")
