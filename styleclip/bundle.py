@@ -11,12 +11,14 @@ import torch
 
 from styleclip.allocator import keep_freed_memory
 from styleclip.bundle_spec import BundleSpec, list_bundles, read_bundle
-from styleclip.checkpoints import load_generator, load_network
+from styleclip.checkpoints import load_encoder, load_generator, load_identity
 from styleclip.clip import ClipModel, load_clip
 from styleclip.errors import BundleError
-from styleclip.networks.encoder import Encoder, build_encoder
+from styleclip.networks.e4e import E4e
+from styleclip.networks.encoder import Encoder
 from styleclip.networks.generator import Generator
-from styleclip.networks.identity import IdentityNet, build_identity
+from styleclip.networks.identity import IdentityNet
+from styleclip.networks.irse50 import IRSE50
 
 __all__ = ["Bundle", "BundleSpec", "file_sha256", "list_bundles", "load_bundle", "pick_device", "read_bundle"]
 
@@ -33,8 +35,8 @@ class Bundle:
     name: str
     generator: Generator
     clip: ClipModel
-    identity: IdentityNet | None
-    encoder: Encoder | None
+    identity: IdentityNet | IRSE50 | None
+    encoder: Encoder | E4e | None
     judge_clip: ClipModel | None
     templates: tuple[str, ...]
     neutral: str
@@ -105,15 +107,19 @@ def _load(spec: BundleSpec, place: torch.device) -> Bundle:
         if settings and role not in fingerprint:
             fingerprint[role] = f"{settings.get('model')}/{settings.get('pretrained')}"
     # Channels last: the layout that convolutions are fastest in, on CPUs above all; results differ by rounding only.
-    generator = load_generator(spec.generator).to(place).to(memory_format=torch.channels_last)
+    generator = load_generator(spec.generator)
+    if generator.config.c_dim:
+        raise BundleError(
+            f"bundle '{spec.name}': {spec.generator} is a class-conditional generator of {generator.config.c_dim} "
+            "classes; edits of those are not supported, use an unconditional one"
+        )
+    generator = generator.to(place).to(memory_format=torch.channels_last)
     encoder = None if spec.encoder is None else _load_encoder(spec.encoder, generator).to(place)
     return Bundle(
         name=spec.name,
         generator=generator,
         clip=load_clip(**spec.clip, device=place).to(memory_format=torch.channels_last),
-        identity=None
-        if spec.identity is None
-        else load_network(spec.identity, "identity", build_identity).to(place),
+        identity=None if spec.identity is None else load_identity(spec.identity).to(place),
         encoder=encoder,
         judge_clip=None if spec.judge_clip is None else load_clip(**spec.judge_clip, device=place),
         templates=spec.templates,
@@ -127,9 +133,9 @@ def _load(spec: BundleSpec, place: torch.device) -> Bundle:
     )
 
 
-def _load_encoder(path: Path, generator: Generator) -> Encoder:
-    encoder = load_network(path, "encoder", build_encoder)
-    wanted, given = (generator.num_ws, generator.w_dim), (encoder.config.num_ws, encoder.config.w_dim)
+def _load_encoder(path: Path, generator: Generator) -> Encoder | E4e:
+    encoder = load_encoder(path)
+    wanted, given = (generator.num_ws, generator.w_dim), (encoder.num_ws, encoder.w_dim)
     if wanted != given:
         raise BundleError(
             f"{path}: the encoder makes codes {given}, the generator reads {wanted}: they do not belong together"

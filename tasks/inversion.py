@@ -90,8 +90,8 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
         LatentStore.create(
             job.latents,
             [image.id for image in plan.images],
-            encoder.config.num_ws,
-            encoder.config.w_dim,
+            encoder.num_ws,
+            encoder.w_dim,
             {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)},
             job.shard_size,
         )
@@ -109,13 +109,13 @@ def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
     """Codes of one shard's images; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
     plan = plan_of(job.output)
     models = bundle(job.bundle, job.device)
-    config = check_can_invert(models).config
+    encoder = check_can_invert(models)
     images = plan.shards[shard]
     watch = Stopwatch(models.device)
     with watch.time("decode"):
         landmarks = landmarks_in(job.output, job.align, [image.id for image in images])
         decoded = decode([image.path for image in images], models.image_size, landmarks)
-    codes = np.zeros((len(images), config.num_ws, config.w_dim), np.float32)
+    codes = np.zeros((len(images), encoder.num_ws, encoder.w_dim), np.float32)
     failures = dict(decoded.failures)
     measures: dict[int, dict[str, float]] = {}
     batches = Halving(job.batch)

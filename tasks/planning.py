@@ -17,6 +17,7 @@ from storage.metrics import finished_shards
 from storage.plan import PlannedImage, RunPlan, keep_plan, load_plan
 from styleclip.bundle import Bundle, read_bundle
 from styleclip.errors import BundleError
+from styleclip.networks.e4e import E4e
 from styleclip.networks.encoder import Encoder
 from tasks.aligning import Align, alignment_of
 from tasks.edits import compile_edits
@@ -80,7 +81,7 @@ def plan_of(run_dir: str) -> RunPlan:
     return plan
 
 
-def check_can_invert(models: Bundle) -> Encoder:
+def check_can_invert(models: Bundle) -> Encoder | E4e:
     """The bundle's encoder. Raises BundleError when it cannot turn images into latent codes."""
     if models.encoder is None:
         raise BundleError(

@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from styleclip.checkpoints.checked import load_network
+from styleclip.checkpoints.faces import load_encoder, load_identity
 from styleclip.checkpoints.native import load_native, save_native
 from styleclip.checkpoints.nvlabs import from_nvlabs_state
 from styleclip.checkpoints.nvlabs_files import load_nvlabs_pickle
 from styleclip.checkpoints.rosinality import from_rosinality_state, load_rosinality_file
-from styleclip.checkpoints.torch_files import TORCH_LEGACY, ZIP, load_torch_file
+from styleclip.checkpoints.torch_files import is_torch_file, load_torch_file
 from styleclip.errors import CheckpointError
 from styleclip.networks.generator import Generator, GeneratorConfig
 
 __all__ = [
     "from_nvlabs_state",
     "from_rosinality_state",
+    "load_encoder",
     "load_generator",
+    "load_identity",
     "load_native",
     "load_network",
     "load_torch_file",
@@ -33,10 +36,11 @@ def load_generator(path: str | Path) -> Generator:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-    with path.open("rb") as file:
-        start = file.read(len(TORCH_LEGACY))
-    if start.startswith(ZIP) or start == TORCH_LEGACY:
+    if is_torch_file(path):
         return load_rosinality_file(path)
-    if start.startswith(b"\x80"):
+    with path.open("rb") as file:
+        start = file.read(9)
+    # The length of a safetensors header may happen to begin like a pickle; its ninth byte does not.
+    if start.startswith(b"\x80") and not start.endswith(b"{"):
         return load_nvlabs_pickle(path)
     return load_network(path, "generator", lambda config: Generator(GeneratorConfig.from_dict(config)))

@@ -47,10 +47,16 @@ def _allowed() -> dict[tuple[str, str], Any]:
             raise pickle.UnpicklingError("a tensor's storage must be bytes")
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
+    def encode(text: Any, encoding: Any) -> bytes:
+        if not isinstance(text, str) or encoding != "latin1":
+            raise pickle.UnpicklingError("bytes in another encoding than latin1")
+        return text.encode("latin1")
+
     def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
         if not isinstance(storage, torch.storage.TypedStorage):
             raise pickle.UnpicklingError("a tensor without a storage")
-        whole = torch.empty(0, dtype=storage.dtype).set_(storage.untyped())
+        # the public way to the bytes warns that typed storages are old, which published files are
+        whole = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
         if math.prod(size) > len(whole):
             raise pickle.UnpicklingError(
                 f"a tensor of size {tuple(size)} in a storage of {len(whole)} numbers"
@@ -71,6 +77,7 @@ def _allowed() -> dict[tuple[str, str], Any]:
         ("collections", "OrderedDict"): OrderedDict,
         ("builtins", "set"): set,
         ("builtins", "frozenset"): frozenset,
+        ("_codecs", "encode"): encode,  # how protocols before 3 write bytes
         ("torch", "Size"): torch.Size,
         ("torch", "device"): torch.device,
         ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,

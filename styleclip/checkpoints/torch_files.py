@@ -42,6 +42,16 @@ def load_torch_file(path: str | Path) -> dict[str, Any]:
     return plain
 
 
+def is_torch_file(path: str | Path) -> bool:
+    """Whether a file begins as torch.save begins one; False for a file that is not there."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(len(TORCH_LEGACY))
+    return start.startswith(ZIP) or start == TORCH_LEGACY
+
+
 def reason_of(error: Exception) -> str:
     """Why torch would not read a file, in one line."""
     text = str(error)

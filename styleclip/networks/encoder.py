@@ -44,6 +44,7 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.num_ws, self.w_dim = config.num_ws, config.w_dim
         self.trunk, reduction = conv_trunk(config.widths, config.strides)
         side = config.image_size // reduction
         self.hidden = nn.Linear(config.widths[-1] * side * side, config.hidden)

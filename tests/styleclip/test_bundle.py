@@ -51,7 +51,8 @@ def test_the_users_folder_comes_first(path, monkeypatch):
 
 def test_the_embedded_bundle_is_complete_on_paper():
     spec = read_bundle("avatars")
-    assert set(spec.files) == {"generator", "clip", "identity", "encoder"} and spec.directions is not None
+    assert set(spec.files) == {"generator", "clip", "judge_clip", "identity", "encoder"}
+    assert spec.directions is not None and spec.mappers is not None
     assert all(path.parent.name == "weights" for path in spec.files.values())
 
 

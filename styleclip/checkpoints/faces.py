@@ -1,0 +1,82 @@
+"""Identity networks and encoders from files: our own format, ArcFace IR-SE50, and e4e."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleclip.checkpoints.checked import load_checked, load_network
+from styleclip.checkpoints.torch_files import is_torch_file, load_torch_file
+from styleclip.errors import CheckpointError
+from styleclip.networks.e4e import E4e
+from styleclip.networks.encoder import Encoder, build_encoder
+from styleclip.networks.identity import IdentityNet, build_identity
+from styleclip.networks.irse50 import IRSE50
+
+
+def load_identity(path: str | Path) -> IdentityNet | IRSE50:
+    """An identity network: our own safetensors, or a `.pth` of ArcFace IR-SE50; frozen, on the CPU, float32.
+
+    Either maps images [N, 3, H, W] in [−1, 1] to unit rows. Raises CheckpointError.
+    """
+    if not is_torch_file(path):
+        return load_network(path, "identity", build_identity)
+    content = load_torch_file(path)
+    try:
+        state = _tensors(content.get("state_dict", content))
+        return load_checked(IRSE50.from_state(state), state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def load_encoder(path: str | Path) -> Encoder | E4e:
+    """An encoder: our own safetensors, or a `.pt` of e4e; frozen, on the CPU, float32.
+
+    Of an e4e file only the encoder is read; the generator that it holds as well must be named by the bundle. Either
+    maps images [N, 3, H, W] in [−1, 1] to w [N, num_ws, w_dim]. Raises CheckpointError.
+    """
+    if not is_torch_file(path):
+        return load_network(path, "encoder", build_encoder)
+    content = load_torch_file(path)
+    try:
+        return _e4e(content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _e4e(content: Mapping[str, Any]) -> E4e:
+    everything = _tensors(content.get("state_dict"))
+    state = {
+        name.removeprefix("encoder."): value
+        for name, value in everything.items()
+        if name.startswith("encoder.")
+    }
+    if not state:
+        raise CheckpointError("not an e4e checkpoint: its 'state_dict' has no parameter 'encoder.…'")
+    options = content.get("opts")
+    options = options if isinstance(options, Mapping) else {}
+    average = content.get("latent_avg")
+    if not options.get("start_from_latent_avg", True):
+        average = None
+    elif not isinstance(average, Tensor):
+        raise CheckpointError("lacks 'latent_avg', which this encoder was trained to start from")
+    rows = 1 if average is None or average.ndim == 1 else average.shape[0]
+    encoder = E4e.from_state(state, rows)
+    if rows not in (1, encoder.num_ws):
+        raise CheckpointError(f"'latent_avg' has {rows} rows, the encoder makes {encoder.num_ws}")
+    zero = torch.zeros(rows, encoder.w_dim)
+    state["latent_avg"] = zero if average is None else average.float().reshape(rows, -1)
+    return load_checked(encoder, state)
+
+
+def _tensors(values: Any) -> dict[str, Tensor]:
+    if not isinstance(values, Mapping) or not all(isinstance(value, Tensor) for value in values.values()):
+        raise CheckpointError("holds no parameters where they are expected ('state_dict')")
+    # counters of batch norm stay whole numbers
+    return {
+        str(name): value.float() if value.is_floating_point() else value for name, value in values.items()
+    }
