@@ -14,7 +14,6 @@ from torch import Tensor
 from storage.images import encode_image
 from storage.uris import join
 from styleclip.bundle import Bundle
-from styleclip.directions import text_direction
 from styleclip.matching import match_strength
 from styleclip.metrics import clip_similarity, directional_similarity, identity_similarity, pixel_distance
 from styleclip.probes import Probe
@@ -129,10 +128,7 @@ def _score(
     batch: int,
 ) -> dict[str, Any]:
     """Means over the images, by networks that chose nothing where there are any."""
-    words, judge = edit.words, models.judge_clip
-    judge_dt = (
-        None if judge is None else text_direction(judge, words["target"], words["neutral"], models.templates)
-    )
+    judge = models.judge_clip
     after, measures = [], []
     for rows, images in _draw(models, source, stepped, strength, batch):
         before = models.generator.synthesize(source.s[rows])
@@ -146,9 +142,9 @@ def _score(
             "distance_source_reconstruction": pixel_distance(source.images(rows), before),
             "distance_reconstruction_edit": pixel_distance(before, images),
         }
-        if judge is not None and judge_dt is not None:
+        if judge is not None and edit.wording.judge is not None:
             values["judge_directional_similarity"] = directional_similarity(
-                judge.encode_image(before), judge.encode_image(images), judge_dt
+                judge.encode_image(before), judge.encode_image(images), edit.wording.judge[1]
             )
         if models.identity is not None:
             values["identity"] = identity_similarity(models.identity(before), models.identity(images))

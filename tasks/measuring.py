@@ -19,22 +19,26 @@ from tasks.wording import Wording
 
 @dataclass(frozen=True)
 class Seen:
-    """Images [n, 3, H, W] and what the judging networks see in them: clip [n, D], identity [n, E] unit."""
+    """Images [n, 3, H, W] and what networks see in them: clip [n, D] (the guide), identity [n, E] unit, and
+    judge [n, J], where the bundle has a CLIP that guides nothing."""
 
     images: Tensor
     clip: Tensor
     identity: Tensor | None
+    judge: Tensor | None = None
 
     def part(self, rows: slice) -> Seen:
         """Some of the images."""
         identity = None if self.identity is None else self.identity[rows]
-        return Seen(self.images[rows], self.clip[rows], identity)
+        judge = None if self.judge is None else self.judge[rows]
+        return Seen(self.images[rows], self.clip[rows], identity, judge)
 
 
 def see(models: Bundle, images: Tensor) -> Seen:
     """Embed a batch of images [n, 3, H, W] in [−1, 1]."""
     identity = None if models.identity is None else models.identity(images)
-    return Seen(images, models.clip.encode_image(images), identity)
+    judge = None if models.judge_clip is None else models.judge_clip.encode_image(images)
+    return Seen(images, models.clip.encode_image(images), identity, judge)
 
 
 def inversion_measures(source: Seen, reconstruction: Seen) -> dict[str, Tensor]:
@@ -58,6 +62,15 @@ def edit_measures(reconstruction: Seen, edited: Seen, words: Wording) -> dict[st
         "distance_reconstruction_edit": pixel_distance(reconstruction.images, edited.images),
         "clipped_share": clipped_share(edited.images),
     }
+    if words.judge is not None and reconstruction.judge is not None and edited.judge is not None:
+        target, direction = words.judge
+        measures |= {
+            "judge_clip_before": clip_similarity(reconstruction.judge, target[None]),
+            "judge_clip_after": clip_similarity(edited.judge, target[None]),
+            "judge_directional_similarity": directional_similarity(
+                reconstruction.judge, edited.judge, direction
+            ),
+        }
     if reconstruction.identity is not None and edited.identity is not None:
         measures["identity_reconstruction_edit"] = identity_similarity(
             reconstruction.identity, edited.identity

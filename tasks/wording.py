@@ -16,18 +16,25 @@ from styleclip.directions import embed_prompt, text_direction
 class Wording:
     """target [D]: unit embedding of the target, averaged over the bundle's templates; direction [D] = Δt.
 
-    unknown_words: words of the target that this CLIP was never trained on.
+    unknown_words: words of the target that this CLIP was never trained on. judge: target and direction as the bundle's
+    judge CLIP embeds them, where it has one.
     """
 
     target: Tensor
     direction: Tensor
     unknown_words: tuple[str, ...]
+    judge: tuple[Tensor, Tensor] | None = None
 
 
 def embed_words(models: Bundle, edit: Mapping[str, Any]) -> Wording:
     """Embed `target` and `neutral` of a planned edit. Raises PromptError for words that CLIP cannot tell apart."""
+    target, neutral, templates = edit["target"], edit["neutral"], models.templates
+    judge = models.judge_clip
     return Wording(
-        target=embed_prompt(models.clip, edit["target"], models.templates),
-        direction=text_direction(models.clip, edit["target"], edit["neutral"], models.templates),
-        unknown_words=tuple(models.clip.unknown_words(edit["target"])),
+        target=embed_prompt(models.clip, target, templates),
+        direction=text_direction(models.clip, target, neutral, templates),
+        unknown_words=tuple(models.clip.unknown_words(target)),
+        judge=None
+        if judge is None
+        else (embed_prompt(judge, target, templates), text_direction(judge, target, neutral, templates)),
     )
