@@ -8,8 +8,18 @@ from typing import Any
 
 WEIGHTS = Path(__file__).parent / "weights"
 STRENGTHS, MAPPERS = WEIGHTS / "strengths.json", WEIGHTS / "mappers"
-OPTIMIZATION: dict[str, Any] = {"steps": 60}
-"""Fields of an edit of the method `optimize`; what is not here is as published."""
+OPTIMIZATION: dict[str, Any] = {
+    "space": "s",
+    "in_sigma": True,
+    "steps": 60,
+    "learning_rate": 0.4,
+    "lambda_l2": 0.001,
+    "lambda_id": 0.1,
+    "relative": 4.0,
+    "clip_noise": 0.2,
+}
+"""Fields of an edit of the method `optimize`. The published ones find codes that please this small CLIP without the
+picture showing what the words say; see docs/methods.md."""
 
 
 def shipped_strengths() -> dict[str, tuple[float, int]]:

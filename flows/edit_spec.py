@@ -19,9 +19,11 @@ OPTIMIZE_DEFAULTS: dict[str, Any] = {
     "torgb": False,
     "patience": 0,
     "relative": 0.0,
+    "in_sigma": False,
+    "clip_noise": 0.0,
     "keep_every": 0,
 }
-"""The published ones (paper §4, and the code's λ_L2 and λ_ID); `patience` and `relative` are ours, and off."""
+"""The published ones (paper §4, and the code's λ_L2 and λ_ID); those from `patience` on are ours, and off."""
 
 FIELDS_OF = {
     "alpha": ("global", "global-weighted", "mapper"),
@@ -102,6 +104,18 @@ class EditSpec(BaseModel):
         description="optimize: instead of at the words alone, aim at what CLIP sees in the image, moved so far from "
         "neutral to target: keeps more of the image. Default 0, the published aim.",
     )
+    in_sigma: bool | None = Field(
+        default=None,
+        description="optimize in s: channels move in units of their standard deviation, and those that no picture "
+        "varies stay; default no.",
+    )
+    clip_noise: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="optimize: deviation of the noise that is put on the picture before CLIP sees it, another at "
+        "every step: harder to please CLIP without changing the picture. Default 0.",
+    )
     keep_every: int | None = Field(
         default=None, ge=0, description="optimize: keep a picture every so many steps; default 0, none."
     )
@@ -146,6 +160,8 @@ class EditSpec(BaseModel):
             raise ValueError("lambda_l2 is the weight of a distance: 0 or more")
         if self.torgb and self.space != "s":
             raise ValueError("torgb chooses channels, so it needs space: s (in w+ every layer moves)")
+        if self.in_sigma and self.space != "s":
+            raise ValueError("in_sigma is about style channels, so it needs space: s")
         return self
 
 

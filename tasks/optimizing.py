@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from styleclip.bundle import Bundle
+from styleclip.directions import style_statistics
 from styleclip.errors import BundleError
 from styleclip.optimization import OptimizationSettings, optimize_latents
 from styleclip.passes import in_passes, pass_size
@@ -18,6 +20,7 @@ from tasks.decoding import Failure, to_bytes
 from tasks.methods import Edited, InvertedBatch, Setting
 from tasks.wording import Wording, embed_words
 
+DEVIATION_SAMPLES = 2000
 NOT_FINITE = Failure("NotFinite", "the loss ceased to be a number; a smaller learning_rate may help")
 
 
@@ -64,6 +67,7 @@ class OptimizedEdit:
             found = optimize_latents(
                 models.generator, models.clip, target, w, self.settings,
                 identity=models.identity, source_identity=identity,
+                std=channel_deviations(models) if self.settings.in_sigma else None,
                 together=size, watch=keep if self.keep_every else None,
             )  # fmt: skip
         return Edited(
@@ -91,6 +95,15 @@ class OptimizedEdit:
             target = F.normalize(seen + self.relative * self.wording.direction.clone(), dim=1)
         assert models.identity is not None or not keep_identity
         return target, in_passes(models.identity, images, size) if models.identity and keep_identity else None
+
+
+@functools.lru_cache(maxsize=2)
+def channel_deviations(models: Bundle) -> Tensor:
+    """The standard deviation of every style channel [C_total]; the same numbers at every call and in every process."""
+    with torch.inference_mode(False), torch.no_grad():
+        return style_statistics(
+            models.generator, DEVIATION_SAMPLES, 0, models.truncation_psi, DEVIATION_SAMPLES
+        )[1]
 
 
 def blank(count: int, images: Tensor) -> Tensor:

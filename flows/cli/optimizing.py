@@ -6,7 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.options import Bundle, Device, Json, MaxFailed, Seed, ShardSize, check_folder, numbers
+from flows.cli.options import (
+    AlignHow,
+    Bundle,
+    Device,
+    Json,
+    LandmarksTable,
+    MaxFailed,
+    RefineSteps,
+    Seed,
+    ShardSize,
+    check_folder,
+    numbers,
+)
 from flows.cli.talk import CallError, Voice, verb
 
 
@@ -53,6 +65,13 @@ def optimize(
             help="Aim at the image's own content moved so far by the words, not at the words alone."
         ),
     ] = None,
+    in_sigma: Annotated[
+        bool, typer.Option("--in-sigma", help="With --space s: steps in standard deviations of the channels.")
+    ] = False,
+    clip_noise: Annotated[
+        float | None,
+        typer.Option(help="Noise on the picture that CLIP sees, so that it is harder to please for nothing."),
+    ] = None,
     keep_every: Annotated[
         int | None, typer.Option(help="Keep a picture every so many steps, in OUTPUT/steps.")
     ] = None,
@@ -61,6 +80,9 @@ def optimize(
     save_reconstruction: Annotated[
         bool, typer.Option(help="Also write the unedited reconstructions.")
     ] = True,
+    refine_steps: RefineSteps = 0,
+    align: AlignHow = "none",
+    landmarks: LandmarksTable = None,
     shard_size: ShardSize = 32,
     batch: Annotated[int, typer.Option(help="Images on the device at once.")] = 16,
     max_failed_fraction: MaxFailed = 0.1,
@@ -84,7 +106,8 @@ def optimize(
     given: dict[str, Any] = {
         "neutral": neutral, "name": name, "space": space, "steps": steps, "learning_rate": learning_rate,
         "lambda_l2": numbers(lambda_l2, "--lambda-l2") or None, "lambda_id": lambda_id, "torgb": torgb or None,
-        "patience": patience, "relative": relative, "keep_every": keep_every,
+        "patience": patience, "relative": relative, "in_sigma": in_sigma or None,
+        "clip_noise": clip_noise, "keep_every": keep_every,
     }  # fmt: skip
     common: dict[str, Any] = {"bundle": bundle, "device": device, "seed": seed, "output": output}
     if free:
@@ -103,10 +126,12 @@ def optimize(
     from flows.parameters import EditParams
 
     voice = Voice(as_json)
+    unchecked: dict[str, Any] = {"align": align}
     params = EditParams(
         images=images, edits=[EditSpec(target=words, method="optimize", **given) for words in target],
         save_source=save_source, save_reconstruction=save_reconstruction, shard_size=shard_size, batch=batch,
-        max_failed_fraction=max_failed_fraction, **common,
+        max_failed_fraction=max_failed_fraction, refine_steps=refine_steps, landmarks=landmarks, **unchecked,
+        **common,
     )  # fmt: skip
     check_folder(images)
     from flows.cli.running import run_flow

@@ -52,6 +52,7 @@ def optimize_latents(
     *,
     identity: Callable[[Tensor], Tensor] | None = None,
     source_identity: Tensor | None = None,
+    std: Tensor | None = None,
     together: int | None = None,
     watch: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Optimized:
@@ -60,7 +61,8 @@ def optimize_latents(
     Each image has its own optimum: losses are per sample, Adam works on each number for itself, and the networks see
     `together` (default: `pass_size`) images at a time, so that a batch gives what its images give alone. An image
     that stops early, or whose loss is no longer finite, leaves the passes and keeps the latent that its last loss was
-    measured at. `identity` and `source_identity` [n, E], the embeddings R(G(w_s)), are needed where λ_ID > 0.
+    measured at. `identity` and `source_identity` [n, E], the embeddings R(G(w_s)), are needed where λ_ID > 0; std
+    [C_total], the deviation of every style channel, where the settings say in_sigma.
     `watch(step, rows, images)` sees the pictures of images `rows` [k] before each step.
 
     Noise is constant. The image that is returned belongs to the last latent (the published code returns the image
@@ -70,9 +72,10 @@ def optimize_latents(
     assert settings.lambda_id == 0 or (identity is not None and source_identity is not None), (
         "λ_ID > 0 needs an identity network and the sources' embeddings"
     )
+    assert (std is not None) == settings.in_sigma, "in_sigma and the channels' deviations belong together"
     n, size = len(w), together or pass_size(generator)
     texts = text.expand(n, -1)
-    code = Moved(generator, w, settings.space, settings.torgb, size)
+    code = Moved(generator, w, settings.space, settings.torgb, size, std)
     # all images stay in Adam's hands: what it does to one that has stopped is never looked at
     latent = code.start.clone().requires_grad_()
     adam = torch.optim.Adam([latent], lr=settings.learning_rate)
@@ -81,12 +84,13 @@ def optimize_latents(
     for step in range(settings.steps):
         adam.param_groups[0]["lr"] = ramped_learning_rate(step / settings.steps, settings.learning_rate)
         adam.zero_grad(set_to_none=True)
+        noise = _noise(step, generator.resolution, settings.clip_noise, w.device)
         for part in rows.split(size):
             at = filled(part, size)
             moved = latent[at]
             images = generator.synthesize(code.styles(moved, at))
             terms = {
-                "clip_loss": clip_loss(clip, images, texts[at]),
+                "clip_loss": clip_loss(clip, images if noise is None else images + noise, texts[at]),
                 "l2_loss": squared_distance(moved, code.start[at]),
             }
             loss = terms["clip_loss"] + settings.lambda_l2 * terms["l2_loss"]
@@ -145,6 +149,14 @@ class _Record:
         self.running[rows] = going
         self.taken[rows] += going
         return going
+
+
+def _noise(step: int, size: int, deviation: float, device: torch.device) -> Tensor | None:
+    """Noise [3, size, size] of a step: the same for all images, so that none depends on its company."""
+    if not deviation:
+        return None
+    noise = torch.randn(3, size, size, generator=torch.Generator().manual_seed(step))
+    return deviation * noise.to(device)
 
 
 def _padded(mask: Tensor, size: int) -> Tensor:

@@ -16,6 +16,10 @@ class OptimizationSettings:
     ToRGB as well. learning_rate is the peak (see `ramped_learning_rate`). lambda_l2 weighs the *sum* of squared
     differences to the source in the units of the space, lambda_id the loss of identity. patience: an image stops when
     its loss has not fallen by `PLATEAU` for so many steps; 0: never.
+
+    Ours, off unless asked for, and against codes that please CLIP without changing the picture: in_sigma moves the
+    channels of S in units of their standard deviation, so that those which no picture varies stay; clip_noise is the
+    standard deviation of noise on the picture (of the range −1 … 1) that CLIP sees, another at every step.
     """
 
     space: Space = "w+"
@@ -25,7 +29,10 @@ class OptimizationSettings:
     lambda_id: float = 0.0
     torgb: bool = False
     patience: int = 0
+    in_sigma: bool = False
+    clip_noise: float = 0.0
 
     def __post_init__(self) -> None:
         assert self.steps >= 1 and self.learning_rate > 0 and self.patience >= 0, self
+        assert self.clip_noise >= 0 and (self.space == "s" or not self.in_sigma), self
         assert self.lambda_l2 >= 0 and self.lambda_id >= 0, self

@@ -150,3 +150,46 @@ def test_networks_stay_as_they_are(models):
     run(models, codes(models, 2), steps=3)
     assert all(torch.equal(value, before[name]) for name, value in models.generator.state_dict().items())
     assert all(parameter.grad is None for parameter in models.generator.parameters())
+
+
+def deviations(models: Bundle) -> Tensor:
+    return models.generator.styles(codes(models, 50)).std(dim=0)
+
+
+@pytest.mark.parametrize("torgb", [False, True])
+def test_steps_in_sigma_leave_channels_that_never_vary(models, torgb):
+    w, std = codes(models, 3), deviations(models)
+    still = models.generator.layout.conv[:5]
+    std[still] = 0
+    settings = OptimizationSettings("s", STEPS, 0.3, 0.001, torgb=torgb, in_sigma=True)
+    text = embed_prompt(models.clip, "a face with red hair", models.templates)
+    found = optimize_latents(models.generator, models.clip, text, w, settings, std=std)
+    change = (found.styles - models.generator.styles(w)).abs().amax(dim=0)
+    assert change[still].max() < 1e-6
+    rest = torch.ones(len(std), dtype=torch.bool)
+    rest[still] = False
+    if not torgb:
+        only = torch.zeros_like(rest)
+        only[models.generator.layout.conv] = True
+        assert change[~only].max() == 0
+        rest &= only
+    assert (change[rest] > 0).float().mean() > 0.9
+    in_s = found.styles[:, rest] - models.generator.styles(w)[:, rest]
+    assert (in_s / std[rest]).abs().max() < 0.3 * STEPS, "Adam's steps are in units of the deviation"
+    assert found.curves["clip_loss"][-1].mean() < found.curves["clip_loss"][0].mean()
+
+
+def test_noise_on_what_clip_sees_is_the_same_for_every_image(models):
+    w = codes(models, 3)
+    together = run(models, w, clip_noise=0.2)
+    assert not torch.equal(together.moved, run(models, w).moved)
+    for index in range(3):
+        alone = run(models, w[index : index + 1], clip_noise=0.2)
+        assert torch.equal(alone.moved[0], together.moved[index])
+
+
+def test_deviations_and_in_sigma_belong_together(models):
+    settings = OptimizationSettings("s", 2, in_sigma=True)
+    text = embed_prompt(models.clip, "a face with red hair", models.templates)
+    with pytest.raises(AssertionError, match="belong together"):
+        optimize_latents(models.generator, models.clip, text, codes(models, 1), settings)
