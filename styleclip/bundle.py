@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from styleclip.allocator import keep_freed_memory
+from styleclip.bundle_lock import look_at_files, record_files
 from styleclip.bundle_spec import BundleSpec, list_bundles, read_bundle
 from styleclip.checkpoints import load_encoder, load_generator, load_identity
 from styleclip.clip import ClipModel, load_clip
@@ -92,17 +93,20 @@ def load_bundle(name_or_path: str | Path, device: str = "auto") -> Bundle:
     for role, file in spec.files.items():
         if not file.is_file():
             raise BundleError(
-                f"bundle '{spec.name}' needs {file} ({role}), which does not exist: put it there or change {spec.path}"
+                f"bundle '{spec.name}' needs {file} ({role}), which does not exist: put it there or change {spec.path} "
+                f"(`styleclip bundle check {name_or_path}` says where it can be had)"
             )
     if place.type == "cpu":
         keep_freed_memory()
     # Models outlive this call: loaded in inference mode they could never take part in a backward pass.
+    files = look_at_files(spec)
     with torch.inference_mode(False):
-        return _load(spec, place)
+        bundle = _load(spec, place, {role: file.sha256 for role, file in files.items()})
+    record_files(spec, files)
+    return bundle
 
 
-def _load(spec: BundleSpec, place: torch.device) -> Bundle:
-    fingerprint = {role: file_sha256(file) for role, file in spec.files.items()}
+def _load(spec: BundleSpec, place: torch.device, fingerprint: dict[str, str]) -> Bundle:
     for role, settings in (("clip", spec.clip), ("judge_clip", spec.judge_clip)):
         if settings and role not in fingerprint:
             fingerprint[role] = f"{settings.get('model')}/{settings.get('pretrained')}"

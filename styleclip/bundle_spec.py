@@ -8,7 +8,7 @@ import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ from styleclip.errors import BundleError
 BUILT_IN = Path(__file__).parent / "bundles"
 USER_FOLDER = Path("~/.config/styleclip/bundles")
 PACKAGE_PREFIX = "package:"
+MODELS_PREFIX = "models:"
+MODELS_FOLDER = Path("~/.cache/styleclip/models")
 IMAGENET = "imagenet"
+ORIGIN_FIELDS = ("page", "licence")
 KNOWN_FIELDS = {
     "description",
     "neutral",
@@ -35,8 +38,19 @@ KNOWN_FIELDS = {
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a file can be had, as the bundle says: the page to get it from, and the licence to expect there."""
+
+    page: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class BundleSpec:
-    """A bundle as written: paths resolved, nothing loaded. `clip` and `judge_clip` are arguments of `load_clip`."""
+    """A bundle as written: paths resolved, nothing loaded. `clip` and `judge_clip` are arguments of `load_clip`.
+
+    `origins`: section → where its file comes from, for sections that say so.
+    """
 
     name: str
     path: Path
@@ -48,10 +62,21 @@ class BundleSpec:
     encoder: Path | None
     directions: Path | None
     mappers: Path | None
-    templates: tuple[str, ...]
+    own_templates: tuple[str, ...] | None
     neutral: str
     sigma_step: float
     truncation_psi: float
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The texts that prompts are put into, each with {} inside: the bundle's own, or those of ImageNet."""
+        if self.own_templates is not None:
+            return self.own_templates
+        # Imported where it is needed: whoever lists bundles need not wait for torch.
+        from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+
+        return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
 
     @property
     def files(self) -> dict[str, Path]:
@@ -98,8 +123,16 @@ def _find(name: str | Path) -> Path:
     raise BundleError(f"no bundle is called '{text}'; {hint} (or give the path of a TOML file)")
 
 
+def models_folder() -> Path:
+    """Where downloaded models are kept: $STYLECLIP_MODELS, or ~/.cache/styleclip/models."""
+    return Path(os.environ.get("STYLECLIP_MODELS") or MODELS_FOLDER).expanduser()
+
+
 def _resolve(value: str, folder: Path) -> Path:
-    """Paths are relative to the TOML file; "package:PACKAGE/…" lies inside an installed package, unimported."""
+    """Paths are relative to the TOML file; "package:PACKAGE/…" lies inside an installed package, unimported, and
+    "models:…" in the folder that downloaded models are kept in."""
+    if value.startswith(MODELS_PREFIX):
+        return models_folder() / value.removeprefix(MODELS_PREFIX)
     if not value.startswith(PACKAGE_PREFIX):
         # Unlike Path.expanduser, this leaves the home of an unknown user alone: the file is then simply not there.
         return folder / os.path.expanduser(value)
@@ -143,11 +176,21 @@ def read_bundle(name: str | Path) -> BundleSpec:
         encoder=_path_of(values, "encoder", path),
         directions=_path_of(values, "directions", path),
         mappers=_path_of(values, "mappers", path),
-        templates=_templates(values, path),
+        own_templates=_templates(values, path),
         neutral=_text(values, "neutral", "a face", path),
         sigma_step=_positive(values, "sigma_step", 5.0, path),
         truncation_psi=_positive(values, "truncation_psi", 0.7, path),
+        origins=_origins(values),
     )
+
+
+def _origins(values: Mapping[str, Any]) -> dict[str, Origin]:
+    sections = {name: section for name, section in values.items() if isinstance(section, dict)}
+    found = {
+        name: Origin(section.get("page", ""), section.get("licence", ""))
+        for name, section in sections.items()
+    }
+    return {name: origin for name, origin in found.items() if origin != Origin()}
 
 
 def _section(values: Mapping[str, Any], name: str, keys: set[str], path: Path) -> Mapping[str, Any] | None:
@@ -168,7 +211,7 @@ def _section(values: Mapping[str, Any], name: str, keys: set[str], path: Path) -
 
 
 def _path_of(values: Mapping[str, Any], name: str, path: Path) -> Path | None:
-    section = _section(values, name, {"path"}, path)
+    section = _section(values, name, {"path", *ORIGIN_FIELDS}, path)
     if section is None:
         return None
     if "path" not in section:
@@ -177,7 +220,7 @@ def _path_of(values: Mapping[str, Any], name: str, path: Path) -> Path | None:
 
 
 def _clip_settings(values: Mapping[str, Any], name: str, path: Path) -> dict[str, Any] | None:
-    section = _section(values, name, {"model", "pretrained", "checkpoint", "config"}, path)
+    section = _section(values, name, {"model", "pretrained", "checkpoint", "config", *ORIGIN_FIELDS}, path)
     if section is None:
         return None
     if not {"model", "checkpoint"} & set(section):
@@ -187,16 +230,15 @@ def _clip_settings(values: Mapping[str, Any], name: str, path: Path) -> dict[str
     return {
         key: _resolve(value, path.parent) if key in ("checkpoint", "config") else value
         for key, value in section.items()
+        if key not in ORIGIN_FIELDS
     }
 
 
-def _templates(values: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+def _templates(values: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
+    """The bundle's own templates; None stands for those of ImageNet."""
     templates = values.get("templates", ["{}"])
     if templates == IMAGENET:
-        # Imported where it is needed: whoever lists bundles need not wait for torch.
-        from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
-
-        return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+        return None
     if (
         not isinstance(templates, list)
         or not templates

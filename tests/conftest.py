@@ -18,6 +18,7 @@ for name in [name for name in os.environ if name.startswith(("PREFECT_", "STYLEC
     del os.environ[name]
 os.environ |= {
     "PREFECT_HOME": str(HOME / "prefect"),
+    "STYLECLIP_STATE": str(HOME / "state"),
     "PREFECT_API_URL": f"http://127.0.0.1:{PORT}/api",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",

@@ -69,6 +69,7 @@ bundle_app = typer.Typer(
     help="The sets of models that can be used.", no_args_is_help=True, rich_markup_mode=None
 )
 bundle_app.command("list")(bundles.list_)
+bundle_app.command("check")(bundles.check)
 app.add_typer(bundle_app, name="bundle")
 
 

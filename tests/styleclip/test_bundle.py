@@ -13,6 +13,7 @@ from tiny_bundle import SIZE, write_bundle
 
 import styleclip
 from styleclip.bundle import file_sha256, list_bundles, load_bundle, pick_device, read_bundle
+from styleclip.bundle_lock import forget_lock
 from styleclip.checkpoints import load_native, save_native
 from styleclip.errors import BundleError, CheckpointError
 from styleclip.networks.encoder import EncoderConfig, build_encoder
@@ -75,7 +76,11 @@ def test_the_embedded_bundle_is_complete_on_paper():
         ('neutral = "a face"', "truncation_psi = true", "'truncation_psi' must be a number above 0"),
         ('neutral = "a face"', "sigma_step = inf", "'sigma_step' must be a number above 0"),
         ('path = "generator.safetensors"', "path = 5", r"'path' of section \[generator\] must be a text"),
-        ('path = "generator.safetensors"', 'path = "g", file = "h"', "unknown field 'file'; known: path"),
+        (
+            'path = "generator.safetensors"',
+            'path = "g", file = "h"',
+            "unknown field 'file'; known: licence",
+        ),
         ('checkpoint = "clip.safetensors"', 'config = "c.json"', r"section \[clip\] needs a 'checkpoint'"),
         ('checkpoint = "clip.safetensors"', "checkpoint = 5", "'checkpoint' of section"),
         ('["{}", "a picture of {}"]', '[5, "{}"]', "templates must be"),
@@ -160,6 +165,9 @@ def test_a_configuration_beside_the_weights_is_part_of_the_fingerprint(path):
     )
     before = load_bundle(path, device="cpu")
     beside.write_text(json.dumps(config | {"mean": [0.1] * 3}))
+    with pytest.raises(BundleError, match=r"clip\.json \(clip_config of bundle 'tiny'\) is not the file"):
+        load_bundle(path, device="cpu")
+    forget_lock(read_bundle(path))
     after = load_bundle(path, device="cpu")
     changed = {role for role, mark in after.fingerprint.items() if before.fingerprint[role] != mark}
     assert changed == {"clip_config"}

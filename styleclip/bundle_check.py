@@ -1,0 +1,133 @@
+"""Is a bundle ready to work? Its files, one by one, and one picture through all of its networks."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from styleclip.bundle import Bundle
+from styleclip.bundle_lock import look_at_files, read_lock
+from styleclip.bundle_spec import BundleSpec, Origin
+from styleclip.errors import BundleError
+
+State = Literal["present", "missing", "changed"]
+
+
+@dataclass(frozen=True)
+class FileState:
+    """One file of a bundle: is it there, is it the one that was first used, and where could it be had?"""
+
+    role: str
+    path: Path
+    state: State
+    size: int
+    sha256: str
+    origin: Origin
+
+    @property
+    def advice(self) -> str:
+        """What to do, empty for a file that is as it should be."""
+        if self.state == "present":
+            return ""
+        if self.state == "changed":
+            return "put the first file back, or accept this one with --accept"
+        where = f"get it from {self.origin.page}" if self.origin.page else "put it there"
+        licence = f" (licence: {self.origin.licence})" if self.origin.licence else ""
+        return f"{where}{licence}, as {self.path}" if self.origin.page else f"{where}: {self.path}"
+
+
+def check_files(spec: BundleSpec) -> list[FileState]:
+    """Every file of a bundle; nothing is recorded, which `load_bundle` does once the files have proved to work."""
+    known = read_lock(spec)
+    found = []
+    for role, path in spec.files.items():
+        section = role.removesuffix("_config")
+        origin = spec.origins.get(section, Origin())
+        if not path.is_file():
+            found.append(FileState(role, path, "missing", 0, "", origin))
+            continue
+        digest = known[role].sha256 if role in known else ""
+        found.append(FileState(role, path, "present", path.stat().st_size, digest, origin))
+    if any(each.state == "missing" for each in found):
+        return found
+    try:
+        now = look_at_files(spec)
+    except BundleError as error:
+        changed = [each.role for each in found if f"({each.role} of bundle" in str(error)]
+        return [
+            FileState(each.role, each.path, "changed", each.size, each.sha256, each.origin)
+            if each.role in changed
+            else each
+            for each in found
+        ]
+    return [
+        FileState(each.role, each.path, "present", each.size, now[each.role].sha256, each.origin)
+        for each in found
+    ]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One network of the self-test: what it made, in how many milliseconds."""
+
+    name: str
+    made: str
+    ms: float
+
+
+@torch.inference_mode()
+def self_test(models: Bundle) -> list[Step]:
+    """One sampled picture through every network of a bundle.
+
+    Raises BundleError, naming the network, for output that is not finite or nowhere near what it should be.
+    """
+    steps: list[Step] = []
+    generator = models.generator
+
+    def run(name: str, work: Callable[[], Tensor]) -> Tensor:
+        begun = time.perf_counter()
+        made = work()
+        if models.device.type == "cuda":
+            torch.cuda.synchronize(models.device)
+        steps.append(Step(name, "×".join(map(str, made.shape)), 1000 * (time.perf_counter() - begun)))
+        if not bool(torch.isfinite(made).all()):
+            raise BundleError(
+                f"bundle '{models.name}': the {name} gives numbers that are not finite; is its file sound?"
+            )
+        return made
+
+    z = torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(0)).to(models.device)
+    w = run("mapping network", lambda: generator.map(z, truncation_psi=models.truncation_psi))
+    s = run("affine layers", lambda: generator.styles(w))
+    image = run("synthesis network", lambda: generator.synthesize(s))
+    if float(image.abs().mean()) > 10:
+        raise BundleError(
+            f"bundle '{models.name}': the generator's picture is nowhere near [−1, 1]; do its weights belong to its "
+            "configuration?"
+        )
+    run("CLIP, picture", lambda: models.clip.encode_image(image))
+    run("CLIP, text", lambda: models.clip.encode_text([models.neutral]))
+    if models.judge_clip is not None:
+        judge = models.judge_clip
+        run("judge CLIP", lambda: judge.encode_image(image))
+    if models.identity is not None:
+        identity = models.identity
+        run("identity network", lambda: identity(image))
+    if models.encoder is not None:
+        encoder = models.encoder
+        run("encoder", lambda: encoder(image))
+    return steps
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process has used at most: of the device, or of the machine where that is a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,108 @@
+"""Files that must not change behind a user's back: their SHA-256 is recorded on first use, and held to ever after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from styleclip.bundle_spec import BUILT_IN, BundleSpec
+from styleclip.errors import BundleError
+
+STATE_FOLDER = Path("~/.local/state/styleclip")
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A file as it was when it was first used; size and time spare hashing it again while both are the same."""
+
+    path: str
+    size: int
+    modified: int
+    sha256: str
+
+
+def lock_path(spec: BundleSpec) -> Path:
+    """Where the hashes of a bundle are kept: below $STYLECLIP_STATE, or ~/.local/state/styleclip."""
+    folder = Path(os.environ.get("STYLECLIP_STATE") or STATE_FOLDER).expanduser()
+    place = hashlib.sha256(str(spec.path.resolve()).encode()).hexdigest()[:8]
+    return folder / "locks" / f"{spec.name}-{place}.json"
+
+
+def read_lock(spec: BundleSpec) -> dict[str, Locked]:
+    """Role → file as recorded; empty before the first use. Raises BundleError when the record is damaged."""
+    path = lock_path(spec)
+    try:
+        return {role: Locked(**entry) for role, entry in json.loads(path.read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"{path}, which holds the hashes of bundle '{spec.name}', is damaged ({error}): delete it, "
+            "and the files are recorded anew"
+        ) from error
+
+
+def forget_lock(spec: BundleSpec) -> None:
+    """Let the files of a bundle be recorded anew."""
+    lock_path(spec).unlink(missing_ok=True)
+
+
+def look_at_files(spec: BundleSpec) -> dict[str, Locked]:
+    """Role → every file as it is now, hashed where it may have changed.
+
+    Raises BundleError for a file that is not what it was when the bundle was first used. Files of another path than
+    before count as new.
+    """
+    known = read_lock(spec)
+    found = {role: _look(path, known.get(role)) for role, path in spec.files.items()}
+    for role, now in found.items():
+        before = known.get(role)
+        if before and before.path == now.path and before.sha256 != now.sha256:
+            raise BundleError(
+                f"{now.path} ({role} of bundle '{spec.name}') is not the file that was first used: its sha256 was "
+                f"{before.sha256[:12]}…, is {now.sha256[:12]}…; if that is intended run "
+                f"`styleclip bundle check {spec.name if spec.path.parent == BUILT_IN else spec.path} --accept`"
+            )
+    return found
+
+
+def record_files(spec: BundleSpec, found: Mapping[str, Locked]) -> None:
+    """Remember the files of a bundle that has proved to be usable.
+
+    The embedded bundle is not recorded: its files come with the installed version.
+    """
+    if not _comes_with_us(spec) and found != read_lock(spec):
+        _write(lock_path(spec), found)
+
+
+def _comes_with_us(spec: BundleSpec) -> bool:
+    return spec.path.parent == BUILT_IN and not spec.origins
+
+
+def _look(path: Path, before: Locked | None) -> Locked:
+    status, place = path.stat(), str(path)
+    same = before and (before.path, before.size, before.modified) == (
+        place,
+        status.st_size,
+        status.st_mtime_ns,
+    )
+    if before and same:
+        return before
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Locked(place, status.st_size, status.st_mtime_ns, digest)
+
+
+def _write(path: Path, entries: Mapping[str, Locked]) -> None:
+    """Whole or not at all; a folder that cannot be written leaves the bundle usable, unrecorded."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({role: asdict(each) for role, each in entries.items()}, indent=1))
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)

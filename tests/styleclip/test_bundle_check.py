@@ -1,0 +1,128 @@
+"""What `bundle check` sees: missing, present and changed files, and networks that do not work."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_bundle import write_bundle
+
+from styleclip.bundle import load_bundle
+from styleclip.bundle_check import check_files, self_test
+from styleclip.bundle_lock import forget_lock, lock_path, look_at_files
+from styleclip.bundle_spec import BUILT_IN, models_folder, read_bundle
+from styleclip.errors import BundleError
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STYLECLIP_STATE", str(tmp_path / "state"))
+    return write_bundle(tmp_path / "bundle")
+
+
+def states(path: Path) -> dict[str, str]:
+    return {each.role: each.state for each in check_files(read_bundle(path))}
+
+
+def test_files_are_recorded_when_they_have_worked_and_held_to_after(path):
+    assert set(states(path).values()) == {"present"} and not lock_path(read_bundle(path)).exists()
+    load_bundle(path, device="cpu")
+    recorded = json.loads(lock_path(read_bundle(path)).read_text())
+    assert set(recorded) == {"generator", "clip", "identity", "encoder"}
+    file = path.parent / "identity.safetensors"
+    assert recorded["identity"]["size"] == file.stat().st_size
+    shutil.copy(path.parent / "encoder.safetensors", file)
+    assert states(path) == {
+        "generator": "present",
+        "clip": "present",
+        "identity": "changed",
+        "encoder": "present",
+    }
+    with pytest.raises(BundleError, match=r"identity of bundle 'tiny'\) is not the file .* --accept"):
+        load_bundle(path, device="cpu")
+    forget_lock(read_bundle(path))
+    assert states(path)["identity"] == "present"
+
+
+def test_a_file_that_was_only_touched_is_the_same_file(path):
+    load_bundle(path, device="cpu")
+    os.utime(path.parent / "generator.safetensors", (1, 1))
+    load_bundle(path, device="cpu")
+    assert json.loads(lock_path(read_bundle(path)).read_text())["generator"]["modified"] == 10**9
+
+
+def test_an_unchanged_file_is_not_read_again(path):
+    load_bundle(path, device="cpu")
+    file = path.parent / "generator.safetensors"
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert look_at_files(read_bundle(path)), "same size and time: taken for the same without hashing"
+    os.utime(file)
+    with pytest.raises(BundleError, match="is not the file"):
+        look_at_files(read_bundle(path))
+
+
+def test_a_bundle_that_cannot_be_loaded_records_nothing(path):
+    shutil.copy(path.parent / "identity.safetensors", path.parent / "encoder.safetensors")
+    with pytest.raises(Exception, match="identity"):
+        load_bundle(path, device="cpu")
+    assert not lock_path(read_bundle(path)).exists()
+
+
+def test_a_damaged_record_says_so(path):
+    load_bundle(path, device="cpu")
+    lock_path(read_bundle(path)).write_text("{")
+    with pytest.raises(BundleError, match="delete it"):
+        load_bundle(path, device="cpu")
+
+
+def test_a_missing_file_comes_with_the_page_to_get_it_from(path):
+    text = path.read_text().replace(
+        '{path = "identity.safetensors"}',
+        '{path = "models:faces/id.pth", page = "https://example.org/id", licence = "MIT"}',
+    )
+    path.write_text(text)
+    found = {each.role: each for each in check_files(read_bundle(path))}
+    assert found["identity"].state == "missing"
+    where = models_folder() / "faces" / "id.pth"
+    assert found["identity"].advice == f"get it from https://example.org/id (licence: MIT), as {where}"
+    assert found["generator"].advice == ""
+
+
+def test_models_may_be_kept_elsewhere(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("STYLECLIP_MODELS", str(tmp_path / "models"))
+    assert read_bundle("ffhq").generator == tmp_path / "models" / "ffhq" / "stylegan2-ffhq-config-f.pt"
+
+
+@pytest.mark.parametrize("name", ["ffhq", "church"])
+def test_published_bundles_say_where_every_file_is_to_be_had(name, path):
+    spec = read_bundle(name)
+    assert spec.path.parent == BUILT_IN
+    for each in check_files(spec):
+        assert each.state == "missing" and each.origin.page.startswith("https://") and each.origin.licence
+    assert (spec.identity is None) == (name == "church")
+    assert len(spec.templates) > 50
+
+
+def test_the_self_test_goes_through_every_network(path):
+    steps = {step.name: step for step in self_test(load_bundle(path, device="cpu"))}
+    assert list(steps) == [
+        "mapping network", "affine layers", "synthesis network", "CLIP, picture", "CLIP, text", "identity network",
+        "encoder",
+    ]  # fmt: skip
+    assert steps["synthesis network"].made == "1×3×16×16"
+
+
+def test_the_self_test_names_the_network_that_is_broken(path):
+    models = load_bundle(path, device="cpu")
+    with torch.no_grad():
+        next(models.identity.parameters()).fill_(torch.nan)
+    with pytest.raises(BundleError, match="identity network gives numbers that are not finite"):
+        self_test(models)
