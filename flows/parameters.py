@@ -54,6 +54,10 @@ class PrecomputeParams(_Parameters):
         default=None,
         description="ψ: how far samples are pulled towards the mean latent; empty: the bundle's.",
     )
+    first: int = Field(
+        default=0, ge=0, description="Only channels from this one on; the others get no direction."
+    )
+    last: int | None = Field(default=None, ge=1, description="Only channels before this one; empty: all.")
     block: int = Field(default=256, ge=1, description="Channels per task and per shard of the store.")
     batch: int = Field(
         default=64, ge=1, description="Images in one pass of the generator; smaller needs less memory."

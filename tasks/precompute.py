@@ -37,6 +37,8 @@ class PrecomputeJob:
     block: int
     batch: int
     precision: Literal["float32", "bfloat16"] = "float32"
+    first: int = 0
+    last: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,18 @@ def _identity(job: PrecomputeJob, models: Bundle) -> dict[str, Any]:
         "baseline": job.baseline,
         "precision": job.precision,
         "seed": job.seed,
-    }
+    } | ({"channels": [job.first, job.last]} if _is_part(job) else {})
+
+
+def _is_part(job: PrecomputeJob) -> bool:
+    return job.first > 0 or job.last is not None
+
+
+def _asked(job: PrecomputeJob, block: slice) -> slice:
+    """The channels of a block that the job is about; empty where there are none."""
+    first = max(block.start, job.first)
+    last = block.stop if job.last is None else min(block.stop, job.last)
+    return slice(first, max(first, last))
 
 
 def _open(job: PrecomputeJob, models: Bundle) -> DirectionStore:
@@ -111,12 +124,21 @@ def prepare_store(job: PrecomputeJob) -> StoreState:
     retry_condition_fn=worth_another_try,
 )
 def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
-    """Δi_c of one block of channels (paper §6), written as one shard; {block, channels, seconds}."""
+    """Δi_c of one block of channels (paper §6), written as one shard; {block, channels, seconds}.
+
+    Channels that the job leaves out are written with direction 0 and count 0: no edit will ever choose them.
+    """
     begun = time.perf_counter()
     models = bundle(job.bundle, job.device)
     store = _open(job, models)
-    part = store.block_slices[block]
-    device = models.device
+    whole = store.block_slices[block]
+    part, device = _asked(job, whole), models.device
+    width = whole.stop - whole.start
+    sums, magnitudes = (np.zeros((width, models.clip.dim), np.float32) for _ in range(2))
+    counts, resultants = np.zeros(width, np.int64), np.zeros(width, np.float32)
+    if part.start == part.stop:
+        store.write_block(block, sums, counts, resultants, magnitudes)
+        return {"block": block, "channels": 0, "seconds": time.perf_counter() - begun}
     with torch.inference_mode():
         # from seeds, not from the store: codes of N images are cheap to make and large to keep
         z = sample_z(job.seed, range(job.images), models.generator.z_dim).to(device)
@@ -133,13 +155,11 @@ def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
             batch=job.batch,
             autocast=torch.bfloat16 if job.precision == "bfloat16" else None,
         )
-    store.write_block(
-        block,
-        total.cpu().numpy(),
-        count.cpu().numpy(),
-        resultant_length(total, count).cpu().numpy(),
-        magnitude.cpu().numpy(),
-    )
+    inside = slice(part.start - whole.start, part.stop - whole.start)
+    sums[inside], counts[inside] = total.cpu().numpy(), count.cpu().numpy()
+    resultants[inside] = resultant_length(total, count).cpu().numpy()
+    magnitudes[inside] = magnitude.cpu().numpy()
+    store.write_block(block, sums, counts, resultants, magnitudes)
     return {"block": block, "channels": part.stop - part.start, "seconds": time.perf_counter() - begun}
 
 
@@ -150,7 +170,7 @@ def finalize_store(job: PrecomputeJob) -> dict[str, Any]:
     store.finalize()
     return {
         "store": job.output,
-        "channels": len(store.std),
+        "channels": int((store.count > 0).sum()),
         "images": job.images,
-        "reliability": float(np.median(store.resultant)),
+        "reliability": float(np.median(store.resultant[store.count > 0])),
     }

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.options import Bundle, Device, Json, Seed
-from flows.cli.talk import Voice, verb
+from flows.cli.talk import CallError, Voice, verb
 
 
 @verb
@@ -28,6 +28,10 @@ def precompute(
     ] = "sample",
     psi: Annotated[
         float | None, typer.Option(help="Truncation ψ of the samples; default: the bundle's, 0.7.")
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(help="FIRST:LAST, only these channels (LAST excluded); the others get no direction."),
     ] = None,
     block: Annotated[int, typer.Option(help="Channels per task and per shard of the store.")] = 256,
     batch: Annotated[int, typer.Option(help="Images in one pass; smaller needs less memory.")] = 64,
@@ -51,7 +55,9 @@ def precompute(
 
     voice = Voice(as_json)
     unchecked: dict[str, Any] = {"baseline": baseline, "precision": precision}
+    first, last = _slice(channels)
     params = PrecomputeParams(
+        first=first, last=last,
         bundle=bundle, output=output, images=images, statistics_samples=statistics_samples, step=step,
         truncation_psi=psi, **unchecked, block=block, batch=batch, seed=seed, device=device,
     )  # fmt: skip
@@ -75,3 +81,16 @@ def precompute(
         f'Next:   styleclip directions show --bundle {bundle} --directions {output} --target "a smiling face"'
     )
     voice.finish(summary)
+
+
+def _slice(text: str | None) -> tuple[int, int | None]:
+    """ "64:128" → (64, 128), ":128" → (0, 128), "64:" → (64, None). Raises CallError for anything else."""
+    if text is None:
+        return 0, None
+    first, colon, last = text.partition(":")
+    if not colon or not all(part.strip().isdigit() or not part.strip() for part in (first, last)):
+        raise CallError(f"--channels takes FIRST:LAST, for example 0:256, not '{text}'")
+    bounds = int(first or 0), int(last) if last.strip() else None
+    if bounds[1] is not None and bounds[1] <= bounds[0]:
+        raise CallError(f"--channels {text} leaves no channel")
+    return bounds

@@ -72,3 +72,21 @@ def test_the_batch_changes_only_the_last_bits(job, tiny):
     finalize_store.fn(few)
     many = DirectionStore.open(str(Path(tiny).parent / "directions.zarr")).directions()
     np.testing.assert_allclose(DirectionStore.open(few.output).directions(), many, atol=1e-4)
+
+
+@pytest.mark.parametrize(("first", "last"), [(5, 20), (16, 32), (38, None)])
+def test_a_slice_of_channels_gets_the_same_directions_and_the_others_none(job, tiny, first, last):
+    part = replace(job, first=first, last=last)
+    for block in prepare_store.fn(part).missing:
+        compute_block.fn(part, block)
+    asked = slice(first, last)
+    assert finalize_store.fn(part)["channels"] == len(range(CHANNELS)[asked])
+    ours = DirectionStore.open(part.output)
+    reference = DirectionStore.open(str(Path(tiny).parent / "directions.zarr"))
+    # passes of another size round differently
+    np.testing.assert_allclose(ours.directions()[asked], reference.directions()[asked], atol=1e-4)
+    rest = np.ones(CHANNELS, bool)
+    rest[asked] = False
+    assert not ours.directions()[rest].any() and not ours.count[rest].any()
+    with pytest.raises(PlanMismatch, match="channels"):
+        prepare_store.fn(job)
