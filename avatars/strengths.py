@@ -11,9 +11,9 @@ STRENGTHS, MAPPERS = WEIGHTS / "strengths.json", WEIGHTS / "mappers"
 OPTIMIZATION: dict[str, Any] = {
     "space": "s",
     "in_sigma": True,
-    "steps": 60,
+    "steps": 100,
     "learning_rate": 0.4,
-    "lambda_l2": 0.001,
+    "lambda_l2": 0.0005,
     "lambda_id": 0.1,
     "relative": 4.0,
     "clip_noise": 0.2,

@@ -71,11 +71,9 @@ def _identity(job: PrecomputeJob, models: Bundle) -> dict[str, Any]:
         "baseline": job.baseline,
         "precision": job.precision,
         "seed": job.seed,
-    } | ({"channels": [job.first, job.last]} if _is_part(job) else {})
-
-
-def _is_part(job: PrecomputeJob) -> bool:
-    return job.first > 0 or job.last is not None
+        # stores of all channels, older ones too, do not say so
+        "channels": [job.first, job.last] if job.first > 0 or job.last is not None else None,
+    }
 
 
 def _asked(job: PrecomputeJob, block: slice) -> slice:
