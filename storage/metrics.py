@@ -16,7 +16,7 @@ from storage import uris
 from storage.errors import StorageError, StoreCorrupt
 
 SCHEMA_VERSION = 2
-"""2: optimization and mappers (space, steps, lambda_l2, lambda_id, learning_rate, relative, mapper), batch. 1 is read, too."""
+"""2: optimization and mappers (space, steps, lambda_*, learning_rate, relative, mapper), batch. 1 is read, too."""
 
 KEYS = [
     ("image_id", pa.string()),
