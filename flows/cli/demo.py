@@ -11,6 +11,10 @@ from flows.cli.talk import Voice, verb
 
 SHOWN = ("red hair", "blond hair", "glasses", "hat", "beard", "long hair", "green background")
 """Edits of the demo that use the strengths shipped with the weights."""
+MAPPED = ("smile", "beard")
+"""Edits of the demo by mappers that ship with the weights."""
+OPTIMIZED, OPTIMIZATION_STEPS = "beard", 40
+"""The edit that every image searches its own code for; fewer steps than it deserves, to keep the demo short."""
 GRID_TARGET, GRID_ALPHAS, GRID_CHANNELS = "blue hair", [2.0, 4.0, 8.0], [4, 16]
 
 
@@ -36,7 +40,7 @@ def demo(
 
     from avatars.captions import prompt
     from avatars.samples import write_images
-    from avatars.strengths import shipped_strengths
+    from avatars.strengths import OPTIMIZATION, shipped_strengths
     from flows.cli.editing import report
     from flows.cli.running import run_flow
     from flows.demo import DemoParams
@@ -53,7 +57,13 @@ def demo(
     edits.append(
         EditSpec(name=GRID_TARGET, target=prompt(GRID_TARGET), alpha=GRID_ALPHAS, channels=GRID_CHANNELS)
     )
+    edits += [EditSpec(name=f"{name}-mapper", method="mapper", mapper=name) for name in MAPPED]
+    settings = OPTIMIZATION | {"steps": OPTIMIZATION_STEPS}
+    edits.append(
+        EditSpec(name=f"{OPTIMIZED}-optimized", method="optimize", target=prompt(OPTIMIZED), **settings)
+    )
     voice.say(f"2  Invert and edit them: {', '.join(SHOWN)}, and an α × channels grid of {GRID_TARGET}")
+    voice.say(f"   by mappers: {', '.join(MAPPED)}; by optimization of every image: {OPTIMIZED}")
     voice.say(
         f"3  Recompute the channel directions from {precompute_images} images per channel and compare them"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -31,9 +33,13 @@ def quick(monkeypatch):
         generator.Phase(p.resolution, 2, 4, p.twins) for p in (generator.PHASES[0], generator.PHASES[-1])
     )
     monkeypatch.setattr(generator, "PHASES", phases)
-    for module in (clip, encoder, identity, judges):
+    for module in (encoder, identity, judges):
         monkeypatch.setattr(module, "STEPS", 2)
+    for module in (clip, encoder, identity, judges):
         monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(
+        clip, "SHAPES", {role: replace(shape, steps=2) for role, shape in clip.SHAPES.items()}
+    )
     monkeypatch.setattr(identity, "IDENTITIES", 6)
     monkeypatch.setattr(identity, "PICTURES", 3)
     monkeypatch.setattr(clip, "HELD_OUT", 150)
@@ -57,8 +63,12 @@ def test_generator_keeps_its_masks_and_the_encoder_fits_it(tmp_path, bank, quick
 
 
 def test_the_other_recipes_make_loadable_weights(tmp_path, bank, quick):
-    clip.train(tmp_path, tmp_path / "clip.safetensors", bank, CPU)
-    assert load_clip(checkpoint=tmp_path / "clip.safetensors").encode_text(["a face"]).shape == (1, 128)
+    for role, dim in (("guide", 128), ("judge", 64)):
+        clip.train(tmp_path, tmp_path / f"{role}.safetensors", bank, CPU, role=role)
+        assert load_clip(checkpoint=tmp_path / f"{role}.safetensors").encode_text(["a face"]).shape == (
+            1,
+            dim,
+        )
     identity.train(tmp_path, tmp_path / "identity.safetensors", CPU)
     assert load_native(tmp_path / "identity.safetensors")[0] == "identity"
     for role in ("chooser", "scorer"):
