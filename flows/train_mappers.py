@@ -16,7 +16,8 @@ from flows.report import as_data_uri, markdown_table, picture_column
 from flows.runners import one_at_a_time
 from storage import uris
 from tasks.mapper_analysis import analyse_mappers
-from tasks.mappers import MapperJob, plan_training, train_group
+from tasks.mapper_codes import MapperJob
+from tasks.mappers import plan_training, train_group
 from tasks.planning import neutral_words
 
 AGAIN = "Run the same command again: training goes on at its last checkpoint."

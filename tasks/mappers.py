@@ -7,10 +7,9 @@ import gc
 import io
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pandas as pd
@@ -22,65 +21,25 @@ from torch import Tensor
 
 from storage import uris
 from storage.curves import write_curves
-from storage.errors import StorageError
 from storage.images import encode_image
-from storage.latents import LatentStore
 from storage.run_card import keep_card
 from styleclip.bundle import Bundle
 from styleclip.checkpoints.mappers import MapperCard, save_mapper
 from styleclip.errors import EditError
 from styleclip.mappers import LatentMapper, MapperConfig, MapperSpace
 from styleclip.mappers.training import TERMS, Attribute, MapperTraining, TrainingSettings
-from styleclip.seeds import sample_z
 from tasks.decoding import to_bytes
 from tasks.halving import out_of_memory
+from tasks.mapper_codes import Codes, MapperJob, codes
 from tasks.models import bundle
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.wording import embed_words
 
+T = TypeVar("T")
 FLOW = "train-mappers"
 SHOWN = 6
 LIMIT = "gpu"
 """Name of Prefect's global concurrency limit that a training occupies, where somebody has created it."""
-
-
-@dataclass(frozen=True)
-class MapperJob:
-    """What one training run is asked for; see flows.parameters.TrainMappersParams for the meanings."""
-
-    bundle: str
-    device: str
-    seed: int
-    output: str
-    steps: int
-    batch: int
-    optimizer: Literal["ranger", "adam"]
-    learning_rate: float
-    decay: bool
-    microbatch: int
-    precision: Literal["float32", "bfloat16"]
-    latents: str | None
-    truncation_psi: float
-    validation: int
-    checkpoint_every: int
-
-
-@dataclass(frozen=True)
-class Codes:
-    """Latent codes of a training: `train` [N, num_ws, w_dim], None when they are sampled; held-out [V, …]."""
-
-    models: Bundle
-    job: MapperJob
-    train: Tensor | None
-    held_out: Tensor
-
-    def of_step(self, step: int) -> Tensor:
-        """The batch of a step [B, num_ws, w_dim]: a function of seed and step alone."""
-        if self.train is None:
-            return _sampled(self.models, self.job, [f"{step}/{i}" for i in range(self.job.batch)])
-        generator = torch.Generator().manual_seed(self.job.seed * 1_000_003 + step)
-        index = torch.randint(len(self.train), (self.job.batch,), generator=generator)
-        return self.train[index.to(self.train.device)]
 
 
 @task(name="plan training")
@@ -110,37 +69,6 @@ def plan_training(job: MapperJob, attributes: list[dict[str, Any]]) -> dict[str,
         "continued": keep_card(job.output, "training", card),
         "latents": "sampled" if found.train is None else len(found.train),
     }
-
-
-@functools.lru_cache(maxsize=2)
-def codes(job: MapperJob) -> Codes:
-    """The latent codes of a run. Raises StorageError for a store that does not fit or has too few codes."""
-    models = bundle(job.bundle, job.device)
-    with torch.inference_mode(False), torch.no_grad():
-        if job.latents is None:
-            return Codes(
-                models, job, None, _sampled(models, job, [f"held out {i}" for i in range(job.validation)])
-            )
-        store = LatentStore.open(job.latents)
-        w = torch.from_numpy(store.read())[torch.from_numpy(store.ok)]
-        wanted = (models.generator.num_ws, models.generator.w_dim)
-        if tuple(w.shape[1:]) != wanted:
-            raise StorageError(
-                f"{job.latents} holds codes {tuple(w.shape[1:])}, the generator of '{models.name}' reads {wanted}"
-            )
-        if len(w) <= job.validation:
-            raise StorageError(
-                f"{job.latents} holds {len(w)} codes, of which {job.validation} are held out: none is left to train on"
-            )
-        order = torch.randperm(len(w), generator=torch.Generator().manual_seed(job.seed))
-        w = w[order].to(models.device)
-        return Codes(models, job, w[job.validation :], w[: job.validation])
-
-
-@torch.no_grad()
-def _sampled(models: Bundle, job: MapperJob, ids: Sequence[str]) -> Tensor:
-    z = sample_z(job.seed, ids, models.generator.z_dim).to(models.device)
-    return models.generator.map(z, truncation_psi=job.truncation_psi)
 
 
 def _wording(models: Bundle, attribute: Mapping[str, Any]) -> Attribute:
@@ -226,7 +154,8 @@ def _chunks(
         first, terms = training.step, []
         until = min(job.steps, (first // job.checkpoint_every + 1) * job.checkpoint_every)
         while training.step < until:
-            terms.append(_step(training, found.of_step(training.step)))
+            w = found.of_step(training.step)
+            terms.append(_fitting(training, functools.partial(training.take_step, w)))
         rows = [
             {"attribute": attribute.name, "step": first + place + 1, "split": "train"}
             | {name: value for name, value in zip(TERMS, values, strict=True)}
@@ -235,7 +164,7 @@ def _chunks(
             )
             for attribute, values in zip(training.attributes, step.T.tolist(), strict=True)
         ]
-        held_out = training.validate(found.held_out)
+        held_out = _fitting(training, lambda: training.validate(found.held_out))
         rows += [
             {"attribute": attribute.name, "step": training.step, "split": "held out"}
             | {name: float(held_out[name][index]) for name in TERMS}
@@ -244,11 +173,11 @@ def _chunks(
         yield first, rows
 
 
-def _step(training: MapperTraining, w: Tensor) -> dict[str, Tensor]:
-    """One step; when memory runs out, with half as many pictures at once, and so ever after."""
+def _fitting(training: MapperTraining, work: Callable[[], T]) -> T:
+    """Do `work`; when memory runs out, again with half as many pictures at once, and so ever after."""
     while True:
         try:
-            return training.take_step(w)
+            return work()
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error) or training.microbatch == 1:
                 raise

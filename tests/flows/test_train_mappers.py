@@ -103,6 +103,27 @@ def test_a_stopped_training_goes_on_where_it_was(whole, tiny, tmp_path, monkeypa
 
 
 @for_server
+def test_memory_that_runs_out_halves_the_microbatch_and_the_run_goes_on(whole, tiny, tmp_path, monkeypatch):
+    from styleclip.mappers.training import MapperTraining
+
+    losses = MapperTraining._losses
+
+    def small_device(training: MapperTraining, *arguments: torch.Tensor) -> object:
+        if training.microbatch > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return losses(training, *arguments)
+
+    monkeypatch.setattr(MapperTraining, "_losses", small_device)
+    summary = train_mappers(params(tiny, tmp_path / "run", attributes=ATTRIBUTES[1:2], microbatch=8))
+    row = summary["table"][0]
+    assert (row["microbatch"], row["steps"], row["stopped"]) == (2, 6, None)
+    again = load_mapper(row["mapper"])[0].state_dict()
+    first = load_mapper(whole[0] / "mappers" / "hat.safetensors")[0].state_dict()
+    for name, value in first.items():
+        torch.testing.assert_close(again[name], value, atol=1e-3, rtol=1e-4)
+
+
+@for_server
 def test_another_training_does_not_take_the_folder(whole, tiny):
     with pytest.raises(PlanMismatch, match="batch was 2, is 3"):
         train_mappers(params(tiny, whole[0], batch=3))
