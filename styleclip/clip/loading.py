@@ -23,11 +23,15 @@ from open_clip.model import CLIP, CustomTextCLIP
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from styleclip.checkpoints.checked import load_checked
 from styleclip.checkpoints.native import load_native
+from styleclip.checkpoints.torchscript import is_torchscript, load_torchscript_state
 from styleclip.clip.model import ClipModel
 from styleclip.clip.tokenizer import CompactTokenizer
 from styleclip.errors import BundleError, CheckpointError
 
+ARCHIVE_SETTINGS = {"input_resolution", "context_length", "vocab_size"}
+"""Numbers that OpenAI's archives keep beside the weights."""
 NOT_ARCHITECTURE = {"vocabulary", "mean", "std", "custom_text"}
 """Keys of a custom configuration that are not arguments of open_clip's model classes."""
 
@@ -97,6 +101,8 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
         # Plain names such as ViT-B-32 stand for GELU, although OpenAI's weights were trained with QuickGELU: open_clip
         # only warns, and the embeddings are quietly wrong.
         quick_gelu = bool(described.get("quick_gelu"))
+    if checkpoint is not None and is_torchscript(checkpoint):
+        return _load_archive(model, Path(checkpoint))
     with _quiet():
         try:
             tokenizer = open_clip.get_tokenizer(model)
@@ -110,6 +116,24 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
     settings = open_clip.get_model_preprocess_cfg(network)
     name = f"{model}/{pretrained or Path(str(checkpoint)).name}"
     return _assemble(name, network, tokenizer, settings)
+
+
+def _load_archive(model: str, checkpoint: Path) -> ClipModel:
+    """The weights of a TorchScript archive, as OpenAI published them; its program is not run.
+
+    OpenAI trained with QuickGELU, whatever the name of the model says.
+    """
+    state = load_torchscript_state(checkpoint)
+    weights = {name: value.float() for name, value in state.items() if name not in ARCHIVE_SETTINGS}
+    with _quiet():
+        tokenizer = open_clip.get_tokenizer(model)
+        network = open_clip.create_model(model, pretrained=None, force_quick_gelu=True)
+    try:
+        network = load_checked(network, weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"CLIP '{model}' cannot take {checkpoint}: {error}") from error
+    settings = open_clip.get_model_preprocess_cfg(network)
+    return _assemble(f"{model}/{checkpoint.name}", network, tokenizer, settings)
 
 
 def _load_custom(checkpoint: Path, config: Mapping[str, Any] | str | Path | None) -> ClipModel:

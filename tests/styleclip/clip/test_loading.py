@@ -72,7 +72,7 @@ def script() -> bytes:
         ("nothing.pt", lambda: saved({}), "no weight file"),
         ("tensor.pt", lambda: saved(torch.zeros(3)), "no weight file"),
         ("other.pt", lambda: saved({"a": torch.zeros(2)}), "Missing key"),
-        ("script.pt", script, "TorchScript"),
+        ("script.pt", script, "lacks the parameter|TorchScript"),
         ("short.safetensors", lambda: b"abc", "header too small"),
         ("cut.pt", lambda: saved({"a": torch.zeros(500)})[:-300], "archive"),
     ],
