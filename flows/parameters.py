@@ -12,7 +12,8 @@ from flows.mapper_spec import MapperSpec
 IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
 REFINE = "Steps of gradient descent that bring each code nearer to its image; 0: the encoder's own."
 ALIGN = (
-    "none: images are aligned already; landmarks: faces are cut out, turned and scaled by their landmarks."
+    "none: images are aligned already; landmarks: faces are cut out, turned and scaled by their landmarks; "
+    "detector: by those that the bundle's face detector finds."
 )
 LANDMARKS = (
     "JSON, CSV or Parquet table of landmarks; empty: NAME.landmarks.json or a landmarks.* in the folder."

@@ -30,7 +30,7 @@ class Bundle:
 
     `fingerprint` maps role → sha256 of the weight file (model/tag where open_clip keeps the file itself); `image_size`
     is the side of the generator's pictures; `directions` the shipped directions store, `mappers` the folder of
-    shipped mappers, if any.
+    shipped mappers, if any; `detector` the file of a face detector, if it is there (for `styleclip.face_detector`).
     """
 
     name: str
@@ -45,6 +45,7 @@ class Bundle:
     truncation_psi: float
     directions: Path | None
     mappers: Path | None
+    detector: Path | None
     image_size: int
     fingerprint: dict[str, str] = field(default_factory=dict)
 
@@ -101,7 +102,7 @@ def load_bundle(name_or_path: str | Path, device: str = "auto") -> Bundle:
     # Models outlive this call: loaded in inference mode they could never take part in a backward pass.
     files = look_at_files(spec)
     with torch.inference_mode(False):
-        bundle = _load(spec, place, {role: file.sha256 for role, file in files.items()})
+        bundle = _load(spec, place, {role: files[role].sha256 for role in spec.files})
     record_files(spec, files)
     return bundle
 
@@ -132,6 +133,7 @@ def _load(spec: BundleSpec, place: torch.device, fingerprint: dict[str, str]) ->
         truncation_psi=spec.truncation_psi,
         directions=spec.directions,
         mappers=spec.mappers,
+        detector=spec.detector if spec.detector and spec.detector.is_file() else None,
         image_size=generator.resolution,
         fingerprint=fingerprint,
     )

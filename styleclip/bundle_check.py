@@ -9,20 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from styleclip.bundle import Bundle
 from styleclip.bundle_lock import look_at_files, read_lock
 from styleclip.bundle_spec import BundleSpec, Origin
-from styleclip.errors import BundleError
+from styleclip.errors import BundleError, NoFaceError
+from styleclip.face_detector import FaceDetector
 
-State = Literal["present", "missing", "changed"]
+State = Literal["present", "missing", "changed", "absent"]
 
 
 @dataclass(frozen=True)
 class FileState:
-    """One file of a bundle: is it there, is it the one that was first used, and where could it be had?"""
+    """One file of a bundle: is it there, is it the one that was first used, and where could it be had?
+
+    A file that is "missing" is needed; one that is "absent" is not, but something cannot be done without it.
+    """
 
     role: str
     path: Path
@@ -47,11 +52,12 @@ def check_files(spec: BundleSpec) -> list[FileState]:
     """Every file of a bundle; nothing is recorded, which `load_bundle` does once the files have proved to work."""
     known = read_lock(spec)
     found = []
-    for role, path in spec.files.items():
+    for role, path in (spec.files | spec.extras).items():
         section = role.removesuffix("_config")
         origin = spec.origins.get(section, Origin())
         if not path.is_file():
-            found.append(FileState(role, path, "missing", 0, "", origin))
+            state: State = "missing" if role in spec.files else "absent"
+            found.append(FileState(role, path, state, 0, "", origin))
             continue
         digest = known[role].sha256 if role in known else ""
         found.append(FileState(role, path, "present", path.stat().st_size, digest, origin))
@@ -68,7 +74,9 @@ def check_files(spec: BundleSpec) -> list[FileState]:
             for each in found
         ]
     return [
-        FileState(each.role, each.path, "present", each.size, now[each.role].sha256, each.origin)
+        FileState(each.role, each.path, each.state, each.size, now[each.role].sha256, each.origin)
+        if each.state == "present"
+        else each
         for each in found
     ]
 
@@ -123,7 +131,21 @@ def self_test(models: Bundle) -> list[Step]:
     if models.encoder is not None:
         encoder = models.encoder
         run("encoder", lambda: encoder(image))
+    if models.detector is not None:
+        steps.append(_detect(models.detector, image))
     return steps
+
+
+def _detect(path: Path, image: Tensor) -> Step:
+    """The detector on the sampled picture; none found is no fault, for a sample need not look like a face."""
+    detector = FaceDetector(path)
+    picture = ((image[0].permute(1, 2, 0).cpu().numpy() + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    begun = time.perf_counter()
+    try:
+        made = "×".join(map(str, detector.find(picture).shape))
+    except NoFaceError:
+        made = "no face in it"
+    return Step("face detector", made, 1000 * (time.perf_counter() - begun))
 
 
 def peak_memory(device: torch.device) -> int:

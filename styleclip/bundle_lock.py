@@ -52,13 +52,14 @@ def forget_lock(spec: BundleSpec) -> None:
 
 
 def look_at_files(spec: BundleSpec) -> dict[str, Locked]:
-    """Role → every file as it is now, hashed where it may have changed.
+    """Role → every file as it is now, hashed where it may have changed; extras that are not there are left out.
 
     Raises BundleError for a file that is not what it was when the bundle was first used. Files of another path than
     before count as new.
     """
     known = read_lock(spec)
-    found = {role: _look(path, known.get(role)) for role, path in spec.files.items()}
+    files = spec.files | {role: path for role, path in spec.extras.items() if path.is_file()}
+    found = {role: _look(path, known.get(role)) for role, path in files.items()}
     for role, now in found.items():
         before = known.get(role)
         if before and before.path == now.path and before.sha256 != now.sha256:

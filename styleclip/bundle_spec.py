@@ -32,6 +32,7 @@ KNOWN_FIELDS = {
     "judge_clip",
     "identity",
     "encoder",
+    "detector",
     "directions",
     "mappers",
 }
@@ -60,6 +61,7 @@ class BundleSpec:
     judge_clip: Mapping[str, Any] | None
     identity: Path | None
     encoder: Path | None
+    detector: Path | None
     directions: Path | None
     mappers: Path | None
     own_templates: tuple[str, ...] | None
@@ -87,6 +89,11 @@ class BundleSpec:
                 if settings and settings.get(key):
                     named[role + suffix] = settings[key]
         return {role: path for role, path in named.items() if path is not None}
+
+    @property
+    def extras(self) -> dict[str, Path]:
+        """Role → file, for files that the bundle works without: what needs one is refused where it is missing."""
+        return {} if self.detector is None else {"detector": self.detector}
 
 
 def _folders() -> Iterator[Path]:
@@ -174,6 +181,7 @@ def read_bundle(name: str | Path) -> BundleSpec:
         judge_clip=_clip_settings(values, "judge_clip", path),
         identity=_path_of(values, "identity", path),
         encoder=_path_of(values, "encoder", path),
+        detector=_path_of(values, "detector", path),
         directions=_path_of(values, "directions", path),
         mappers=_path_of(values, "mappers", path),
         own_templates=_templates(values, path),

@@ -23,3 +23,7 @@ class EditError(StyleclipError):
 
 class AlignmentError(StyleclipError):
     """A face cannot be cut out, because its landmarks are missing or are no face."""
+
+
+class NoFaceError(AlignmentError):
+    """A detector found no face."""

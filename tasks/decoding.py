@@ -15,7 +15,8 @@ from storage.errors import ImageError
 from storage.images import decode_image
 from storage.landmarks import Unusable
 from styleclip.alignment import align_face
-from styleclip.errors import AlignmentError
+from styleclip.errors import AlignmentError, NoFaceError
+from styleclip.face_detector import FaceDetector
 
 DECODERS = 4
 """Threads per task: Pillow gives the interpreter free while it decodes."""
@@ -44,30 +45,33 @@ class Decoded:
 
 
 def decode(
-    paths: Sequence[str], size: int, landmarks: Sequence[np.ndarray | Unusable] | None = None
+    paths: Sequence[str], size: int, faces: Sequence[np.ndarray | Unusable] | FaceDetector | None = None
 ) -> Decoded:
     """Read `paths` as squares of `size` pixels, several at a time.
 
-    With `landmarks` (one entry per path) each face is brought into the FFHQ frame, from all pixels of its file;
-    without, the middle of each picture is taken.
+    With `faces`, landmarks (one entry per path) or a detector of them, each face is brought into the FFHQ frame, from
+    all pixels of its file; without, the middle of each picture is taken.
     """
     begun = time.perf_counter()
 
-    def read(path: str, points: np.ndarray | Unusable | None) -> np.ndarray | Failure:
+    def read(path: str, face: np.ndarray | Unusable | FaceDetector | None) -> np.ndarray | Failure:
         try:
-            if points is None:
+            if face is None:
                 return decode_image(path, size)
             whole = decode_image(path, None)
-            if isinstance(points, Unusable):
-                return Failure(points.error_class, points.reason)
-            return align_face(whole, points, size)
+            if isinstance(face, Unusable):
+                return Failure(face.error_class, face.reason)
+            return align_face(whole, face.find(whole) if isinstance(face, FaceDetector) else face, size)
         except ImageError as error:
             return Failure(error.error_class, error.reason)
+        except NoFaceError as error:
+            return Failure("NoFace", str(error))
         except AlignmentError as error:
             return Failure("BadLandmarks", str(error))
 
     with ThreadPoolExecutor(DECODERS) as pool:
-        results = list(pool.map(read, paths, landmarks if landmarks is not None else [None] * len(paths)))
+        each = faces if isinstance(faces, Sequence) else [faces] * len(paths)
+        results = list(pool.map(read, paths, each))
     positions = [i for i, result in enumerate(results) if not isinstance(result, Failure)]
     images = [result for result in results if not isinstance(result, Failure)]
     return Decoded(

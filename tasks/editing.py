@@ -155,7 +155,7 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     images = plan.shards[shard]
     ids = [image.id for image in images]
     with watch.time("decode"):
-        decoded = read_inputs(job.images, job.output, job.align, images, models.image_size)
+        decoded = read_inputs(job.images, job.output, job.align, images, models)
     sizes = Sizes(job.batch, len(edits), pass_size(models.generator))
 
     def work(part: slice) -> Batch:

@@ -12,7 +12,7 @@ from storage.latents import LatentStore
 from storage.plan import PlannedImage
 from styleclip.bundle import Bundle
 from styleclip.errors import AlignmentError, BundleError, EditError
-from tasks.aligning import Align, Landmarks, landmarks_for, landmarks_in
+from tasks.aligning import Align, Landmarks, faces_in, landmarks_for
 from tasks.decoding import Decoded, Failure, decode
 
 NO_CODE = Failure("NoCode", "its inversion failed, so there is no code to edit")
@@ -74,9 +74,9 @@ def read_codes(uri: str, images: Sequence[PlannedImage]) -> Decoded:
     return Decoded(positions, codes, failures, 1000 * (time.perf_counter() - begun) / max(len(images), 1))
 
 
-def read_inputs(uri: str, run: str, align: Align, images: Sequence[PlannedImage], size: int) -> Decoded:
-    """The pictures of these images as squares of `size` pixels, or their codes where `uri` is a latents store."""
+def read_inputs(uri: str, run: str, align: Align, images: Sequence[PlannedImage], models: Bundle) -> Decoded:
+    """The pictures of these images in the generator's size, or their codes where `uri` is a latents store."""
     if is_latents(uri):
         return read_codes(uri, images)
-    landmarks = landmarks_in(run, align, [image.id for image in images])
-    return decode([image.path for image in images], size, landmarks)
+    faces = faces_in(run, align, [image.id for image in images], models)
+    return decode([image.path for image in images], models.image_size, faces)

@@ -18,7 +18,7 @@ from storage.metrics import write_shard
 from storage.plan import keep_plan
 from storage.uris import join
 from styleclip.bundle import Bundle
-from tasks.aligning import Align, alignment_of, landmarks_for, landmarks_in
+from tasks.aligning import Align, alignment_of, faces_in, landmarks_for
 from tasks.decoding import Failure, decode, to_bytes, to_device
 from tasks.encoding import invert_images
 from tasks.halving import Halving
@@ -80,7 +80,7 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
         "weights": dict(models.fingerprint),
         "save_reconstruction": job.save_reconstruction,
         "refine_steps": job.refine_steps,
-        **alignment_of(found),
+        **alignment_of(job.align, found, models),
     }
     plan = plan_for(folder, [], job.shard_size, fingerprint)
     keep_plan(job.output, plan)
@@ -113,8 +113,8 @@ def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
     images = plan.shards[shard]
     watch = Stopwatch(models.device)
     with watch.time("decode"):
-        landmarks = landmarks_in(job.output, job.align, [image.id for image in images])
-        decoded = decode([image.path for image in images], models.image_size, landmarks)
+        faces = faces_in(job.output, job.align, [image.id for image in images], models)
+        decoded = decode([image.path for image in images], models.image_size, faces)
     codes = np.zeros((len(images), encoder.num_ws, encoder.w_dim), np.float32)
     failures = dict(decoded.failures)
     measures: dict[int, dict[str, float]] = {}

@@ -136,7 +136,7 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
         "save_reconstruction": job.save_reconstruction,
         "from_latents": from_latents,
         "refine_steps": job.refine_steps,
-        **alignment_of(found),
+        **alignment_of(job.align, found, models),
     }
     for edit in compiled:
         fingerprint |= edit.fingerprint

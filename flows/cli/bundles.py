@@ -83,9 +83,12 @@ def check(
         )
     if spec.encoder is None:
         voice.say("No encoder: images cannot be inverted; edits start from a latents store.")
-    wrong = [each for each in files if each.advice]
-    for each in wrong:
-        voice.say(f"{each.role}: {each.advice}")
+    if any(each.state == "absent" for each in files):
+        voice.say("No face detector: photographs need landmarks, or must be aligned already.")
+    for each in files:
+        if each.advice:
+            voice.say(f"{each.role}: {each.advice}")
+    wrong = [each for each in files if each.state in ("missing", "changed")]
     summary = {
         "bundle": spec.name,
         "files": {

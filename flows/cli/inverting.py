@@ -40,7 +40,8 @@ def invert(
     """Find the latent code of every image with the bundle's encoder.
 
     With --refine-steps each code is then improved on its own image (50 steps are a good start). Photographs that are
-    not aligned yet need landmarks of their faces, 5 or 68 points each: --align landmarks.
+    not aligned yet need landmarks of their faces, 5 or 68 points each: --align landmarks; or --align detector, when the
+    bundle names a face detector and its file is there.
 
     \b
     Examples:

@@ -20,7 +20,11 @@ RefineSteps = Annotated[
     int, typer.Option(help="Steps that bring each code nearer to its image; 0: the encoder's own code.")
 ]
 AlignHow = Annotated[
-    str, typer.Option("--align", help="none (images are aligned already), or landmarks: cut the faces out.")
+    str,
+    typer.Option(
+        "--align",
+        help="none (images are aligned already), landmarks (cut the faces out), or detector (find them first).",
+    ),
 ]
 LandmarksTable = Annotated[
     str | None, typer.Option(help="Table of landmarks (.json, .csv, .parquet); default: those in the folder.")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_bundle import write_pictures
+from yunet_files import draw_face, write_yunet
 
 from flows.edit import edit
 from flows.edits import EditSpec
@@ -18,8 +19,11 @@ from flows.outcome import RunFailed
 from flows.parameters import EditParams, InvertParams
 from storage import LatentStore, read_metrics
 from storage.errors import PlanMismatch, StorageError
+from styleclip.bundle import read_bundle
+from styleclip.bundle_lock import forget_lock
 from styleclip.errors import AlignmentError, BundleError, EditError
 from tasks.latent_files import import_latents
+from tasks.models import _bundle
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 RED = [EditSpec(name="red", target="a face with red hair", channels=5)]
@@ -102,3 +106,51 @@ def test_photographs_are_aligned_before_they_are_edited(tiny, tmp_path):
         edit(params(tiny, folder, run, align="landmarks", save_source=True))
     with pytest.raises(PlanMismatch, match="align was landmarks, is none"):
         edit(params(tiny, folder, run, save_source=True))
+
+
+def test_faces_are_found_by_the_detector_of_the_bundle(tiny, tmp_path):
+    """Found faces give the same pictures as landmarks at the same places; without a face the row fails, not the run."""
+    bundle = Path(tiny).with_name("with-detector.toml")
+    write_yunet(bundle.with_name("yunet.onnx"))
+    bundle.write_text(Path(tiny).read_text() + 'detector = {path = "yunet.onnx"}\n')
+    (folder := tmp_path / "photos").mkdir()
+    face = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]])
+    table = {}
+    for number in range(3):
+        points = np.round(face * 180 + [15 + 20 * number, 30], 2)
+        Image.fromarray(draw_face(np.zeros((240, 260, 3), np.uint8), points, 8)).save(
+            folder / f"p{number}.png"
+        )
+        table[f"p{number}.png"] = points.tolist()
+    Image.new("RGB", (240, 200), (9, 9, 9)).save(folder / "q-nobody.png")
+    wanted = {"align": "detector", "save_source": True, "max_failed_fraction": 0.3}
+    found = edit(params(str(bundle), folder, tmp_path / "found", **wanted))
+    assert (found["ok"], found["failed"], found["reasons"]) == (3, 1, "1 NoFace")
+    rows = read_metrics(str(tmp_path / "found"))
+    reason = rows.loc[rows["status"] == "failed", "reason"].item()
+    assert "finds no face in this picture of 240×200 pixels" in reason
+
+    (folder / "landmarks.json").write_text(json.dumps(table))
+    wanted["align"] = "landmarks"
+    given = edit(params(str(bundle), folder, tmp_path / "given", **wanted))
+    assert (given["ok"], given["failed"]) == (3, 1)
+    for number in range(3):
+        there, here = (
+            np.asarray(Image.open(tmp_path / run / f"images/source/p{number}.png")).astype(int)
+            for run in ("found", "given")
+        )
+        assert np.abs(there - here).max() <= 2 and here.std() > 15
+    codes = invert(
+        InvertParams(
+            bundle=str(bundle), device="cpu", images=str(folder), output=str(tmp_path / "codes"), align="detector",
+            max_failed_fraction=0.3,
+        )
+    )  # fmt: skip
+    assert (codes["ok"], codes["reasons"]) == (3, "1 NoFace")
+
+    write_yunet(bundle.with_name("yunet.onnx"), fixed=True)
+    forget_lock(read_bundle(bundle))
+    _bundle.cache_clear()  # as in a process of tomorrow
+    wanted["align"] = "detector"
+    with pytest.raises(PlanMismatch, match="detector was"):
+        edit(params(str(bundle), folder, tmp_path / "found", **wanted))

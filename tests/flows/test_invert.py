@@ -105,8 +105,9 @@ def test_photographs_are_aligned_by_their_landmarks(tiny, tmp_path):
 def test_an_alignment_that_cannot_be_done_is_refused_before_anything(tiny, tmp_path):
     folder = write_pictures(tmp_path / "images", 2)
     for changes, message in (
-        ({"align": "detector"}, "none comes with this program: make landmarks"),
-        ({"landmarks": "table.csv"}, "choose align 'landmarks'"),
+        ({"align": "detector"}, r"bundle 'tiny' has none that is there .*: name a YuNet file"),
+        ({"landmarks": "table.csv"}, "align is 'none': choose align 'landmarks'"),
+        ({"landmarks": "table.csv", "align": "detector"}, "align is 'detector': choose align 'landmarks'"),
     ):
         with pytest.raises(AlignmentError, match=message):
             invert(params(tiny, folder, tmp_path / "run", **changes))

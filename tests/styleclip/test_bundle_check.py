@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_bundle import write_bundle
+from yunet_files import write_yunet
 
 from styleclip.bundle import load_bundle
 from styleclip.bundle_check import check_files, self_test
@@ -83,6 +84,30 @@ def test_a_damaged_record_says_so(path):
         load_bundle(path, device="cpu")
 
 
+def test_a_face_detector_is_optional_and_held_to_its_first_use_all_the_same(path):
+    path.write_text(
+        path.read_text() + 'detector = {path = "yunet.onnx", page = "https://example.org/yunet"}\n'
+    )
+    assert states(path)["detector"] == "absent"
+    advice = {each.role: each.advice for each in check_files(read_bundle(path))}["detector"]
+    assert advice == f"get it from https://example.org/yunet, as {path.parent / 'yunet.onnx'}"
+    without = load_bundle(path, device="cpu")
+    assert without.detector is None and "detector" not in json.loads(lock_path(read_bundle(path)).read_text())
+    assert "face detector" not in [step.name for step in self_test(without)]
+
+    write_yunet(path.parent / "yunet.onnx")
+    assert states(path)["detector"] == "present"
+    with_it = load_bundle(path, device="cpu")
+    assert with_it.detector == path.parent / "yunet.onnx"
+    assert with_it.fingerprint == without.fingerprint, "what is computed without a detector stays the same"
+    made = {step.name: step.made for step in self_test(with_it)}
+    assert made["face detector"] == "no face in it", "a picture of noise"
+    write_yunet(path.parent / "yunet.onnx", fixed=True)
+    assert states(path)["detector"] == "changed"
+    with pytest.raises(BundleError, match=r"detector of bundle 'tiny'\) is not the file that was first used"):
+        load_bundle(path, device="cpu")
+
+
 def test_a_missing_file_comes_with_the_page_to_get_it_from(path):
     text = path.read_text().replace(
         '{path = "identity.safetensors"}',
@@ -106,7 +131,11 @@ def test_published_bundles_say_where_every_file_is_to_be_had(name, path):
     spec = read_bundle(name)
     assert spec.path.parent == BUILT_IN
     for each in check_files(spec):
-        assert each.state == "missing" and each.origin.page.startswith("https://") and each.origin.licence
+        assert (
+            each.state == ("absent" if each.role == "detector" else "missing")
+            and each.origin.page.startswith("https://")
+            and each.origin.licence
+        )
     assert (spec.identity is None) == (name == "church")
     assert len(spec.templates) > 50
 
