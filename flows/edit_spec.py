@@ -21,6 +21,8 @@ OPTIMIZE_DEFAULTS: dict[str, Any] = {
     "relative": 0.0,
     "in_sigma": False,
     "clip_noise": 0.0,
+    "clip_shift": 0.0,
+    "latent_noise": 0.0,
     "keep_every": 0,
 }
 """The published ones (paper §4, and the code's λ_L2 and λ_ID); those from `patience` on are ours, and off."""
@@ -28,7 +30,7 @@ OPTIMIZE_DEFAULTS: dict[str, Any] = {
 FIELDS_OF = {
     "alpha": ("global", "global-weighted", "mapper"),
     "beta": ("global", "global-weighted"),
-    "channels": ("global", "global-weighted"),
+    "channels": ("global", "global-weighted", "optimize"),
     "mapper": ("mapper",),
     **dict.fromkeys(OPTIMIZE_DEFAULTS, ("optimize",)),
 }
@@ -68,7 +70,8 @@ class EditSpec(BaseModel):
     )
     channels: int | list[int] | None = Field(
         default=None,
-        description=f"global: instead of beta, how many channels may move. Neither given: {DEFAULT_CHANNELS}.",
+        description=f"global: instead of beta, how many channels may move; neither given: {DEFAULT_CHANNELS}. optimize "
+        "in s: only so many channels move, those that answer most strongly to the words; empty: all.",
     )
     space: Literal["w+", "s"] | None = Field(
         default=None, description="optimize: what is moved, W+ (default) or the style channels."
@@ -116,6 +119,20 @@ class EditSpec(BaseModel):
         description="optimize: deviation of the noise that is put on the picture before CLIP sees it, another at "
         "every step: harder to please CLIP without changing the picture. Default 0.",
     )
+    clip_shift: float | None = Field(
+        default=None,
+        ge=0,
+        le=0.5,
+        description="optimize: CLIP sees the picture shifted by at most this share of its side, anew at every step. "
+        "Default 0.",
+    )
+    latent_noise: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="optimize: deviation of the noise on what moves, in its units, at the first step; it fades in "
+        "three quarters of the steps. Leads out of places where CLIP shows no way. Default 0.",
+    )
     keep_every: int | None = Field(
         default=None, ge=0, description="optimize: keep a picture every so many steps; default 0, none."
     )
@@ -158,6 +175,10 @@ class EditSpec(BaseModel):
             raise ValueError("channels must be at least 1")
         if any(not 0 <= weight < float("inf") for weight in listed(self.lambda_l2)):
             raise ValueError("lambda_l2 is the weight of a distance: 0 or more")
+        if self.method == "optimize" and self.channels is not None and (self.space != "s" or self.torgb):
+            raise ValueError(
+                "channels chooses style channels of convolutions, so it needs space: s, without torgb"
+            )
         if self.torgb and self.space != "s":
             raise ValueError("torgb chooses channels, so it needs space: s (in w+ every layer moves)")
         if self.in_sigma and self.space != "s":

@@ -36,7 +36,8 @@ def _name_from_words(target: str, neutral: str) -> str:
 def expand(specs: Iterable[EditSpec], neutral: str) -> list[dict[str, Any]]:
     """Unfold grids: one plain dictionary {name, method, neutral, target, and the strengths of the method} per edit.
 
-    `neutral` stands in where a spec names none. A grid's edits are called NAME_a3_b0.1, NAME_a3_c40 or NAME_l0.008.
+    `neutral` stands in where a spec names none. A grid's edits are called NAME_a3_b0.1, NAME_a3_c40, NAME_l0.008 or
+    NAME_l0.008_c40.
     Raises EditError when there is no edit or two edits have one name.
     """
     edits: list[dict[str, Any]] = []
@@ -84,7 +85,11 @@ def _optimizations(spec: EditSpec) -> _Grid:
     given = {name: getattr(spec, name) for name in OPTIMIZE_DEFAULTS if getattr(spec, name) is not None}
     settings = OPTIMIZE_DEFAULTS | given
     return [
-        (f"l{weight:g}", settings | {"lambda_l2": float(weight)}) for weight in listed(settings["lambda_l2"])
+        (
+            f"l{weight:g}" + (f"_c{count}" if count else ""),
+            settings | {"lambda_l2": float(weight), "channels": count},
+        )
+        for weight, count in itertools.product(listed(settings["lambda_l2"]), listed(spec.channels) or [None])
     ]
 
 

@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from styleclip.bundle import Bundle
-from styleclip.directions import style_statistics
+from styleclip.directions import style_direction, style_statistics
 from styleclip.errors import BundleError
 from styleclip.optimization import OptimizationSettings, optimize_latents
 from styleclip.passes import in_passes, pass_size
 from tasks.decoding import Failure, to_bytes
 from tasks.methods import Edited, InvertedBatch, Setting
+from tasks.models import directions, store_of
 from tasks.wording import Wording, embed_words
 
 DEVIATION_SAMPLES = 2000
@@ -30,6 +31,7 @@ class OptimizedEdit:
 
     relative: 0 aims at the words, as the paper does. Above 0 (ours) the aim of an image is its own unit embedding plus
     `relative`·Δt: the words alone also say, to CLIP, that everything they do not mention is absent.
+    channels: int64 indices into s of the only channels that move; None for all of them.
     keep_every: steps between kept pictures, 0 for none.
     """
 
@@ -38,15 +40,17 @@ class OptimizedEdit:
     settings: OptimizationSettings
     relative: float
     keep_every: int
+    channels: Tensor | None = None
     fingerprint: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, Any]:
         """Space and weights; `steps` is measured, because images may stop early."""
-        return {
+        weights = {
             name: getattr(self.settings, name)
             for name in ("space", "learning_rate", "lambda_l2", "lambda_id")
         }
+        return weights if self.channels is None else weights | {"channels_used": len(self.channels)}
 
     def apply(self, models: Bundle, batch: InvertedBatch) -> Edited:
         """Optimize all images of the batch side by side."""
@@ -68,6 +72,7 @@ class OptimizedEdit:
                 models.generator, models.clip, target, w, self.settings,
                 identity=models.identity, source_identity=identity,
                 std=channel_deviations(models) if self.settings.in_sigma else None,
+                channels=None if self.channels is None else self.channels.clone(),
                 together=size, watch=keep if self.keep_every else None,
             )  # fmt: skip
         return Edited(
@@ -112,7 +117,11 @@ def blank(count: int, images: Tensor) -> Tensor:
 
 
 def compile_optimization(setting: Setting, edit: Mapping[str, Any]) -> OptimizedEdit:
-    """Words and weights → an edit. Raises BundleError for λ_ID > 0 without identity network, PromptError."""
+    """Words and weights → an edit.
+
+    Raises BundleError for λ_ID > 0 without identity network and for chosen channels without directions, PromptError
+    for impossible words, EditError for words that no channel answers to.
+    """
     models = setting.models
     settings = OptimizationSettings(**{each.name: edit[each.name] for each in fields(OptimizationSettings)})
     if settings.lambda_id > 0 and models.identity is None:
@@ -120,6 +129,15 @@ def compile_optimization(setting: Setting, edit: Mapping[str, Any]) -> Optimized
             f"edit '{edit['name']}' weighs identity (lambda_id {settings.lambda_id:g}), but bundle '{models.name}' "
             "names no identity network: add one to its file, or set lambda_id to 0"
         )
-    return OptimizedEdit(
-        dict(edit), embed_words(models, edit), settings, edit["relative"], edit["keep_every"]
+    wording = embed_words(models, edit)
+    if not edit["channels"]:
+        return OptimizedEdit(dict(edit), wording, settings, edit["relative"], edit["keep_every"])
+    known = directions(
+        store_of(setting.bundle, setting.device, setting.directions), setting.bundle, setting.device
     )
+    step = style_direction(known.directions, wording.direction, channels=edit["channels"], scaled=False)
+    return OptimizedEdit(
+        dict(edit), wording, settings, edit["relative"], edit["keep_every"],
+        channels=models.generator.layout.conv.to(models.device)[torch.nonzero(step.delta)[:, 0]],
+        fingerprint={"directions": known.fingerprint},
+    )  # fmt: skip

@@ -72,6 +72,19 @@ def optimize(
         float | None,
         typer.Option(help="Noise on the picture that CLIP sees, so that it is harder to please for nothing."),
     ] = None,
+    clip_shift: Annotated[
+        float | None,
+        typer.Option(
+            help="CLIP sees the picture shifted by at most this share of its side, anew at every step."
+        ),
+    ] = None,
+    latent_noise: Annotated[
+        float | None, typer.Option(help="Fading noise on the latent code: leads out of dead ends.")
+    ] = None,
+    channels: Annotated[
+        list[str] | None,
+        typer.Option(help="With --space s: move only so many channels, those that answer to the words."),
+    ] = None,
     keep_every: Annotated[
         int | None, typer.Option(help="Keep a picture every so many steps, in OUTPUT/steps.")
     ] = None,
@@ -107,7 +120,8 @@ def optimize(
         "neutral": neutral, "name": name, "space": space, "steps": steps, "learning_rate": learning_rate,
         "lambda_l2": numbers(lambda_l2, "--lambda-l2") or None, "lambda_id": lambda_id, "torgb": torgb or None,
         "patience": patience, "relative": relative, "in_sigma": in_sigma or None,
-        "clip_noise": clip_noise, "keep_every": keep_every,
+        "clip_noise": clip_noise, "clip_shift": clip_shift, "latent_noise": latent_noise,
+        "channels": numbers(channels, "--channels", int) or None, "keep_every": keep_every,
     }  # fmt: skip
     common: dict[str, Any] = {"bundle": bundle, "device": device, "seed": seed, "output": output}
     if free:

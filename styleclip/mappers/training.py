@@ -124,7 +124,7 @@ class MapperTraining:
         moved = code + self.mappers.steps(code)
         terms, gradient = self._losses(moved.detach(), code, sources)
         # A lost attribute must not become a lost optimizer: its gradients are zero from here on.
-        lost = ~terms["loss"].isfinite()
+        lost = ~(terms["loss"].isfinite() & gradient.flatten(1).isfinite().all(dim=1))
         gradient[lost] = 0
         for index in self._stopped_indices():
             gradient[index] = 0
@@ -147,8 +147,8 @@ class MapperTraining:
         name = self.attributes[index].name
         self.stopped.setdefault(
             name,
-            f"the loss of '{name}' ceased to be a number at step {self.step + 1}; its best state is kept; "
-            "a smaller learning_rate may help",
+            f"the loss of '{name}' or its gradient ceased to be a number at step {self.step + 1}; its best state is "
+            "kept; a smaller learning_rate may help",
         )
 
     def code_of(self, w: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ class Moved:
     """The part of the latent codes of n images that an optimization may move, and the way back to style vectors.
 
     w [n, num_ws, w_dim]; `start` is what moves: w itself, or [n, C] of s = styles(w), without the channels of ToRGB
-    unless `torgb`. `together`: images in one pass (see `styleclip.passes`). With `scale` [C_total], in S, `start` is 0
-    and what moves are steps in units of it: a channel that never varies (scale 0) stays where it is.
+    unless `torgb`, or only the channels int64 [C] where some are named. `together`: images in one pass (see
+    `styleclip.passes`). With `scale` [C_total], in S, `start` is 0 and what moves are steps in units of it: a channel
+    that never varies (scale 0) stays where it is.
     """
 
     def __init__(
@@ -26,7 +27,9 @@ class Moved:
         torgb: bool,
         together: int,
         scale: Tensor | None = None,
+        channels: Tensor | None = None,
     ) -> None:
+        assert channels is None or (space == "s" and not torgb), "channels are for S, and chosen already"
         assert scale is None or (space == "s" and scale.shape == (generator.layout.total,)), "scale is for S"
         self.generator = generator
         self.columns: Tensor | None = None
@@ -36,7 +39,7 @@ class Moved:
             self.start = w.clone()
         else:
             if not torgb:
-                self.columns = generator.layout.conv.to(w.device)
+                self.columns = (generator.layout.conv if channels is None else channels).to(w.device)
             self.start = (self.s if self.columns is None else self.s[:, self.columns]).clone()
         self.space, self.scale = space, scale
         if scale is not None:

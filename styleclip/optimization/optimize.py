@@ -11,6 +11,7 @@ from torch import Tensor
 from styleclip.directions.channel import ImageEncoder
 from styleclip.losses import clip_loss, identity_loss, squared_distance
 from styleclip.networks.generator import Generator
+from styleclip.optimization.disturbance import disturb_codes, disturb_pictures
 from styleclip.optimization.latents import Moved
 from styleclip.optimization.schedule import ramped_learning_rate
 from styleclip.optimization.settings import OptimizationSettings
@@ -53,6 +54,7 @@ def optimize_latents(
     identity: Callable[[Tensor], Tensor] | None = None,
     source_identity: Tensor | None = None,
     std: Tensor | None = None,
+    channels: Tensor | None = None,
     together: int | None = None,
     watch: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Optimized:
@@ -61,8 +63,9 @@ def optimize_latents(
     Each image has its own optimum: losses are per sample, Adam works on each number for itself, and the networks see
     `together` (default: `pass_size`) images at a time, so that a batch gives what its images give alone. An image
     that stops early, or whose loss is no longer finite, leaves the passes and keeps the latent that its last loss was
-    measured at. `identity` and `source_identity` [n, E], the embeddings R(G(w_s)), are needed where λ_ID > 0; std
-    [C_total], the deviation of every style channel, where the settings say in_sigma.
+    measured at (noise aside). `identity` and `source_identity` [n, E], the embeddings R(G(w_s)), are needed where
+    λ_ID > 0; std [C_total], the deviation of every style channel, where the settings say in_sigma. In S, `channels`,
+    int64 indices into s, are the only ones that move.
     `watch(step, rows, images)` sees the pictures of images `rows` [k] before each step.
 
     Noise is constant. The image that is returned belongs to the last latent (the published code returns the image
@@ -75,7 +78,7 @@ def optimize_latents(
     assert (std is not None) == settings.in_sigma, "in_sigma and the channels' deviations belong together"
     n, size = len(w), together or pass_size(generator)
     texts = text.expand(n, -1)
-    code = Moved(generator, w, settings.space, settings.torgb, size, std)
+    code = Moved(generator, w, settings.space, settings.torgb, size, std, channels)
     # all images stay in Adam's hands: what it does to one that has stopped is never looked at
     latent = code.start.clone().requires_grad_()
     adam = torch.optim.Adam([latent], lr=settings.learning_rate)
@@ -84,13 +87,12 @@ def optimize_latents(
     for step in range(settings.steps):
         adam.param_groups[0]["lr"] = ramped_learning_rate(step / settings.steps, settings.learning_rate)
         adam.zero_grad(set_to_none=True)
-        noise = _noise(step, generator.resolution, settings.clip_noise, w.device)
         for part in rows.split(size):
             at = filled(part, size)
             moved = latent[at]
-            images = generator.synthesize(code.styles(moved, at))
+            images = generator.synthesize(code.styles(disturb_codes(moved, step, settings), at))
             terms = {
-                "clip_loss": clip_loss(clip, images if noise is None else images + noise, texts[at]),
+                "clip_loss": clip_loss(clip, disturb_pictures(images, step, settings), texts[at]),
                 "l2_loss": squared_distance(moved, code.start[at]),
             }
             loss = terms["clip_loss"] + settings.lambda_l2 * terms["l2_loss"]
@@ -149,14 +151,6 @@ class _Record:
         self.running[rows] = going
         self.taken[rows] += going
         return going
-
-
-def _noise(step: int, size: int, deviation: float, device: torch.device) -> Tensor | None:
-    """Noise [3, size, size] of a step: the same for all images, so that none depends on its company."""
-    if not deviation:
-        return None
-    noise = torch.randn(3, size, size, generator=torch.Generator().manual_seed(step))
-    return deviation * noise.to(device)
 
 
 def _padded(mask: Tensor, size: int) -> Tensor:

@@ -18,8 +18,10 @@ class OptimizationSettings:
     its loss has not fallen by `PLATEAU` for so many steps; 0: never.
 
     Ours, off unless asked for, and against codes that please CLIP without changing the picture: in_sigma moves the
-    channels of S in units of their standard deviation, so that those which no picture varies stay; clip_noise is the
-    standard deviation of noise on the picture (of the range −1 … 1) that CLIP sees, another at every step.
+    channels of S in units of their standard deviation, so that those which no picture varies stay. CLIP sees the
+    picture with noise of the standard deviation clip_noise (the range is −1 … 1), shifted by at most clip_shift of its
+    side, both anew at every step. latent_noise is the standard deviation of noise on what moves, in its units, at the
+    first step (see `ramped_noise`); the distance to the source is measured without it.
     """
 
     space: Space = "w+"
@@ -31,8 +33,11 @@ class OptimizationSettings:
     patience: int = 0
     in_sigma: bool = False
     clip_noise: float = 0.0
+    clip_shift: float = 0.0
+    latent_noise: float = 0.0
 
     def __post_init__(self) -> None:
         assert self.steps >= 1 and self.learning_rate > 0 and self.patience >= 0, self
-        assert self.clip_noise >= 0 and (self.space == "s" or not self.in_sigma), self
+        assert self.space == "s" or not self.in_sigma, self
+        assert self.clip_noise >= 0 and 0 <= self.clip_shift <= 0.5 and self.latent_noise >= 0, self
         assert self.lambda_l2 >= 0 and self.lambda_id >= 0, self

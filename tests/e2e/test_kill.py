@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers import command
 from tiny_bundle import write_pictures
 
@@ -20,6 +21,8 @@ from flows.edits import EditSpec
 from flows.parameters import EditParams, PrecomputeParams
 from flows.precompute import precompute
 from storage import DirectionStore, read_metrics
+from storage.curves import read_curves
+from styleclip.checkpoints.mappers import load_mapper
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -84,6 +87,63 @@ def test_edit(tiny, tmp_path):
     pd.testing.assert_frame_equal(timeless(killed), timeless(whole))
     assert pictures(killed) == pictures(whole)
     assert json.loads((killed / "plan.json").read_text()) == json.loads((whole / "plan.json").read_text())
+
+
+def test_optimize(tiny, tmp_path):
+    """Steps of Adam blow up what differs in the last bit, so both runs are those of the command."""
+    images = write_pictures(tmp_path / "images", 24)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    arguments = ["optimize", str(images), "-b", tiny, "-t", "a face with red hair", "--steps", "20"]
+    arguments += [
+        "--space",
+        "s",
+        "--channels",
+        "8",
+        "--latent-noise",
+        "0.3",
+        "--lambda-id",
+        "0.1",
+        "--shard-size",
+        "2",
+    ]
+    arguments += ["--batch", "2", "--device", "cpu", "-o"]
+    start_and_kill([*arguments, str(killed)], "metrics/**/shard-00002.parquet", killed)
+    survived = {path: path.stat().st_mtime_ns for path in killed.glob("metrics/**/*.parquet")}
+    assert 3 <= len(survived) < 12
+    for run in (killed, whole):
+        subprocess.run(
+            [command("styleclip"), *arguments, str(run)], check=True, capture_output=True, timeout=250
+        )
+    assert survived == {path: path.stat().st_mtime_ns for path in survived}
+    pd.testing.assert_frame_equal(timeless(killed), timeless(whole))
+    pd.testing.assert_frame_equal(read_curves(str(killed)), read_curves(str(whole)))
+    assert pictures(killed) == pictures(whole)
+
+
+def test_train_mappers(tiny, tmp_path):
+    """Bit for bit: the mappers, and every number of the curves."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    attributes = tmp_path / "attributes.yaml"
+    attributes.write_text(
+        "- {name: red, target: a face with red hair, levels: [coarse, medium]}\n"
+        "- {name: smile, target: a smiling face, levels: [coarse, medium]}\n"
+    )
+    arguments = ["train-mappers", "-b", tiny, "--attributes", str(attributes), "--steps", "60"]
+    arguments += ["--checkpoint-every", "3", "--validation", "4", "--device", "cpu", "-o"]
+    start_and_kill([*arguments, str(killed)], "curves/**/*-0000009*", killed)
+    (state,) = killed.glob("state/*.pt")
+    reached = torch.load(state, weights_only=True)["training"]["step"]
+    assert 9 <= reached < 60 and not list(killed.glob("mappers/*"))
+    for run in (killed, whole):
+        subprocess.run(
+            [command("styleclip"), *arguments, str(run)], check=True, capture_output=True, timeout=250
+        )
+    pd.testing.assert_frame_equal(read_curves(str(killed)), read_curves(str(whole)))
+    mappers = sorted(path.name for path in whole.glob("mappers/*"))
+    assert len(mappers) == 2
+    for name in mappers:
+        again, first = (load_mapper(run / "mappers" / name)[0].state_dict() for run in (killed, whole))
+        assert all(torch.equal(again[key], value) for key, value in first.items()), name
 
 
 def test_precompute(tiny, tmp_path):

@@ -18,7 +18,8 @@ from flows.parameters import EditParams, FreeParams
 from storage import LatentStore, read_metrics
 from storage.curves import read_curves
 from styleclip.errors import BundleError
-from tasks.models import bundle
+from tasks.edits import compile_edits
+from tasks.models import bundle, directions, store_of
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -136,6 +137,10 @@ def test_weighing_identity_without_a_network_is_refused_before_anything_is_writt
         ({"method": "mapper"}, "needs 'mapper'"),
         ({"method": "optimize", "torgb": True}, "needs space: s"),
         ({"method": "optimize", "lambda_l2": -1}, "0 or more"),
+        ({"method": "optimize", "channels": 5}, "needs space: s, without torgb"),
+        ({"method": "optimize", "channels": 5, "space": "s", "torgb": True}, "needs space: s, without torgb"),
+        ({"method": "optimize", "channels": 0, "space": "s"}, "at least 1"),
+        ({"method": "optimize", "clip_shift": 0.6}, "less than or equal to 0.5"),
     ],
 )
 def test_fields_of_other_methods_are_refused(fields, complaint):
@@ -147,6 +152,32 @@ def test_a_grid_over_the_pull_and_the_published_defaults():
     grid = expand([EditSpec(target="a hat", method="optimize", lambda_l2=[0.008, 0.1])], "a face")
     assert [each["name"] for each in grid] == ["hat_l0.008", "hat_l0.1"]
     assert (grid[0]["steps"], grid[0]["learning_rate"], grid[0]["space"]) == (300, 0.1, "w+")
+    grid = expand([EditSpec(target="a hat", method="optimize", space="s", channels=[5, 40])], "a face")
+    assert [each["name"] for each in grid] == ["hat_l0.008_c5", "hat_l0.008_c40"]
+    assert [each["channels"] for each in grid] == [5, 40]
+
+
+def test_only_the_channels_of_the_words_move_when_so_many_are_asked_for(tiny, images, tmp_path):
+    common = {"target": "a face with red hair", "method": "optimize", "space": "s", "steps": 6}
+    specs = [
+        EditSpec(name="all", **common),
+        EditSpec(name="five", channels=5, in_sigma=True, latent_noise=0.5, clip_shift=0.1, **common),
+    ]
+    summary = edit(params(tiny, images, tmp_path / "run", edits=specs))
+    rows = read_metrics(str(tmp_path / "run")).set_index("edit")
+    assert summary["failed"] == 0
+    assert set(rows.loc["five", "channels_used"]) == {5} and rows.loc["all", "channels_used"].isna().all()
+    # the same in other batches, and another directions store makes another run
+    edit(params(tiny, images, tmp_path / "again", edits=specs, shard_size=1, batch=1))
+    pd.testing.assert_frame_equal(
+        timeless(tmp_path / "run"), timeless(tmp_path / "again"), rtol=1e-4, atol=1e-4
+    )
+    words = expand(specs[1:], "a face")
+    (five,) = compile_edits(tiny, "cpu", None, words)
+    layout, known = bundle(tiny, "cpu").generator.layout, directions(store_of(tiny, "cpu", None), tiny, "cpu")
+    strongest = (known.directions @ five.wording.direction).abs().topk(5).indices
+    assert set(five.channels.tolist()) == set(layout.conv[strongest].tolist())
+    assert five.fingerprint == {"directions": known.fingerprint}
 
 
 def test_words_alone_give_a_picture_and_its_code(tiny, tmp_path):

@@ -179,13 +179,31 @@ def test_steps_in_sigma_leave_channels_that_never_vary(models, torgb):
     assert found.curves["clip_loss"][-1].mean() < found.curves["clip_loss"][0].mean()
 
 
-def test_noise_on_what_clip_sees_is_the_same_for_every_image(models):
+@pytest.mark.parametrize("disturbance", [{"clip_noise": 0.2}, {"clip_shift": 0.2}, {"latent_noise": 0.3}])
+def test_every_image_is_disturbed_alike(models, disturbance):
     w = codes(models, 3)
-    together = run(models, w, clip_noise=0.2)
+    together = run(models, w, **disturbance)
     assert not torch.equal(together.moved, run(models, w).moved)
     for index in range(3):
-        alone = run(models, w[index : index + 1], clip_noise=0.2)
+        alone = run(models, w[index : index + 1], **disturbance)
         assert torch.equal(alone.moved[0], together.moved[index])
+    again = models.generator.synthesize(models.generator.styles(together.moved))
+    torch.testing.assert_close(together.images, again, atol=1e-5, rtol=0)
+
+
+def test_chosen_channels_are_the_only_ones_that_move(models):
+    w, layout = codes(models, 3), models.generator.layout
+    chosen = layout.conv[[3, 11, 20]]
+    text = embed_prompt(models.clip, "a face with red hair", models.templates)
+    for in_sigma in (False, True):
+        settings = OptimizationSettings("s", STEPS, 0.3, 0.001, in_sigma=in_sigma, latent_noise=0.5)
+        found = optimize_latents(
+            models.generator, models.clip, text, w, settings,
+            std=deviations(models) if in_sigma else None, channels=chosen,
+        )  # fmt: skip
+        change = (found.styles - models.generator.styles(w)).abs().amax(dim=0)
+        assert set(torch.nonzero(change)[:, 0].tolist()) == set(chosen.tolist())
+        assert found.moved.shape == (3, 3)
 
 
 def test_deviations_and_in_sigma_belong_together(models):
