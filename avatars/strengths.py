@@ -12,11 +12,14 @@ OPTIMIZATION: dict[str, Any] = {
     "space": "s",
     "in_sigma": True,
     "steps": 100,
-    "learning_rate": 0.4,
-    "lambda_l2": 0.0005,
+    "learning_rate": 0.7,
+    "lambda_l2": 0.00003,
     "lambda_id": 0.1,
     "relative": 4.0,
+    "channels": 40,
+    "latent_noise": 6.0,
     "clip_noise": 0.2,
+    "clip_shift": 0.03,
 }
 """Fields of an edit of the method `optimize`. The published ones find codes that please this small CLIP without the
 picture showing what the words say; see docs/methods.md."""

@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow, get_run_logger, unmapped
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.dates import dated
 from flows.edits import expand, read_edits
 from flows.outcome import gather, one_line_failures, too_many_failures
 from flows.parameters import EditParams
@@ -34,6 +35,7 @@ def edit(params: EditParams) -> dict[str, Any]:
     Returns {run, images, edits, shards, shards_done_before, rows, ok, failed, reasons, skipped_files, unknown_words,
     halved_batches, table}. Fails, everything done being kept, when more than `max_failed_fraction` of the rows failed.
     """
+    params = dated(params)
     job = EditJob(**params.model_dump(exclude={"edits", "edits_file", "max_failed_fraction"}))
     specs = params.edits + (read_edits(params.edits_file) if params.edits_file else [])
     edits = expand(specs, neutral_words(params.bundle))

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow, unmapped
 
+from flows.dates import dated
 from flows.outcome import gather, one_line_failures, too_many_failures
 from flows.parameters import InvertParams
 from flows.progress import RunProgress
@@ -28,6 +29,7 @@ def invert(params: InvertParams) -> dict[str, Any]:
     Returns {run, latents, rows, ok, failed, reasons}. Fails, everything done being kept, when more than
     `max_failed_fraction` of the images failed.
     """
+    params = dated(params)
     job = InvertJob(**params.model_dump(exclude={"max_failed_fraction"}))
     planned = plan_inversion(job)
     finished = planned.shards - len(planned.missing)

@@ -11,6 +11,7 @@ from flows.mapper_spec import MapperSpec
 
 IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
 REFINE = "Steps of gradient descent that bring each code nearer to its image; 0: the encoder's own."
+DATE = "{date} in it stands for the day that the run is scheduled for (UTC)."
 ALIGN = (
     "none: images are aligned already; landmarks: faces are cut out, turned and scaled by their landmarks; "
     "detector: by those that the bundle's face detector finds."
@@ -72,7 +73,7 @@ class InvertParams(_Parameters):
     """Latent codes of a folder of images."""
 
     images: str = Field(description=IMAGE_FOLDER)
-    output: str = Field(description="Run folder; the codes go to latents.zarr inside it.")
+    output: str = Field(description=f"Run folder; the codes go to latents.zarr inside it. {DATE}")
     shard_size: int = Field(default=32, ge=1, description="Images per task, and per commit.")
     batch: int = Field(default=16, ge=1, description="Images on the device at once.")
     refine_steps: int = Field(default=0, ge=0, le=100_000, description=REFINE)
@@ -90,7 +91,7 @@ class EditParams(_Parameters):
     """A folder of images edited by words."""
 
     images: str = Field(description=f"{IMAGE_FOLDER}; or a latents store that invert or an import has made.")
-    output: str = Field(description="Run folder for the plan, the images and the metrics.")
+    output: str = Field(description=f"Run folder for the plan, the images and the metrics. {DATE}")
     edits: list[EditSpec] = Field(
         default_factory=list, description="The edits; lists of strengths make a grid."
     )

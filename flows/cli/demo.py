@@ -77,7 +77,7 @@ def demo(
         return flow
 
     summary = run_flow(runtime, load, params)
-    report(voice, f"{output}/run", summary["edit"])
+    report(voice, summary["edit"])
     agreement = summary["agreement"]
     voice.say(
         f"Directions from {precompute_images} images per channel against the shipped ones: median cosine "

@@ -144,11 +144,11 @@ def edit(
         return flow
 
     summary = run_flow(Runtime(), load, params)
-    report(voice, output, summary)
+    report(voice, summary)
     voice.finish(summary)
 
 
-def report(voice: Voice, output: str, summary: dict[str, Any]) -> None:
+def report(voice: Voice, summary: dict[str, Any]) -> None:
     """What came out of an edit run, where it is, and what to look at."""
     from flows.report import cell
 
@@ -162,6 +162,7 @@ def report(voice: Voice, output: str, summary: dict[str, Any]) -> None:
     )
     for edit_name, size in summary["halved_batches"].items():
         voice.say(f"Out of memory: {edit_name} went on with batches of {size}.")
+    output = summary["run"]
     voice.say(f"Images:  {output}/images/EDIT/ID.png")
     voice.say(f"Metrics: {output}/metrics    python: storage.read_metrics('{output}')")
     voice.say(f"Next:    open {output}/grid.jpg, then try other strengths with another --output")

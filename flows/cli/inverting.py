@@ -71,7 +71,8 @@ def invert(
     summary = run_flow(Runtime(), load, params)
     voice.say(f"Done: {summary['ok']} images, {summary['failed']} failed.")
     voice.say(f"Codes:   {summary['latents']}")
-    voice.say(f"Metrics: {output}/metrics")
+    run = summary["run"]
+    voice.say(f"Metrics: {run}/metrics")
     if reconstructions:
-        voice.say(f"Next:    look at {output}/images/reconstruction beside your images")
+        voice.say(f"Next:    look at {run}/images/reconstruction beside your images")
     voice.finish(summary)

@@ -162,8 +162,9 @@ def optimize(
         return flow
 
     summary = run_flow(Runtime(), load, params)
-    report(voice, output, summary)
-    voice.say(f"Curves:  {output}/curves    python: storage.curves.read_curves('{output}')")
+    report(voice, summary)
+    run = summary["run"]
+    voice.say(f"Curves:  {run}/curves    python: storage.curves.read_curves('{run}')")
     voice.finish(summary)
 
 

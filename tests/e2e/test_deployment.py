@@ -88,16 +88,18 @@ def test_a_run_from_the_command_line_completes(deployed, worker, tiny, tmp_path)
         "bundle": tiny,
         "device": "cpu",
         "images": str(images),
-        "output": str(tmp_path / "run"),
+        "output": str(tmp_path / "{date}" / "run"),
         "edits": [{"name": "red", "target": "a face with red hair", "channels": 4}],
     }
-    call("deployment", "run", "edit/edit", "--params", json.dumps({"params": params}), "--watch")
-    rows = read_metrics(str(tmp_path / "run"))
+    night = (
+        "--start-at",
+        "2026-03-01 23:30:00 -0500",
+    )  # past, so it runs at once; in UTC that is the next day
+    call("deployment", "run", "edit/edit", "--params", json.dumps({"params": params}), *night, "--watch")
+    rows = read_metrics(str(tmp_path / "2026-03-02" / "run"))
     assert rows["status"].tolist() == ["ok"] * 3
     runs = ask(deployed, "flow_runs/filter", {"flow_runs": {"state": {"name": {"any_": ["Completed"]}}}})
-    run = next(
-        run for run in runs if run["parameters"].get("params", {}).get("output") == str(tmp_path / "run")
-    )
+    run = next(run for run in runs if run["parameters"].get("params", {}).get("output") == params["output"])
     artifacts = ask(deployed, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     assert {artifact["type"] for artifact in artifacts} == {"progress", "markdown", "table"}
 

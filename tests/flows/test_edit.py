@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from tiny_bundle import SIZE, write_pictures
 
 from flows.edit import edit
 from flows.edits import EditSpec
+from flows.invert import invert
 from flows.outcome import RunFailed
-from flows.parameters import EditParams
+from flows.parameters import EditParams, InvertParams
 from storage import read_metrics
 from storage.errors import PlanMismatch, StorageError
 from styleclip.errors import BundleError, EditError, PromptError
@@ -161,3 +163,15 @@ def test_too_many_failures_fail_the_run_and_keep_what_is_done(tiny, tmp_path):
 def test_the_state_of_a_wrong_call_is_its_one_line(tiny, images, tmp_path):
     state = edit(params("nobody", images, tmp_path / "run"), return_state=True)
     assert state.is_failed() and state.message.startswith("no bundle is called 'nobody'")
+
+
+def test_a_day_in_the_output_folder_is_the_day_of_the_run(tiny, tmp_path):
+    folder, before = write_pictures(tmp_path / "images", 2), datetime.now(UTC).date()
+    summary = edit(params(tiny, folder, tmp_path / "{date}" / "run"))
+    day = Path(summary["run"]).parent.name
+    assert before.isoformat() <= day <= datetime.now(UTC).date().isoformat()
+    assert summary["rows"] == len(read_metrics(summary["run"])) and not (tmp_path / "{date}").exists()
+    inverted = invert(
+        InvertParams(bundle=tiny, device="cpu", images=str(folder), output=str(tmp_path / "codes-{date}"))
+    )
+    assert inverted["run"] == str(tmp_path / f"codes-{day}")
