@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from avatars.captions import NEUTRAL, prompt
-from avatars.strengths import OPTIMIZATION, shipped_mappers, shipped_strengths
+from avatars.strengths import shipped_mappers, shipped_optimization, shipped_strengths
 from styleclip.errors import EditError
 
 
@@ -23,7 +23,7 @@ def avatar_contest(edit: str, methods: Sequence[str]) -> list[dict[str, Any]]:
         "global": {"alpha": alpha, "channels": channels},
         "global-weighted": {"alpha": alpha, "channels": channels},
         "mapper": {"mapper": mappers.get(edit)},
-        "optimize": dict(OPTIMIZATION),
+        "optimize": shipped_optimization(edit),
     }
     if "mapper" in methods and edit not in mappers:
         raise EditError(

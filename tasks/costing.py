@@ -67,7 +67,9 @@ def measure_cost(
         "inference_s": watch.ms["timed"] / 1000 / images,
         **NATURE[edit["method"]],
     }
-    if edit["method"] == "global":
+    if edit["method"] == "optimize":
+        row["latent_space"] = edit["space"].upper()
+    if edit["method"] == "global" or edit.get("channels"):
         row |= _preprocessing(name, device)
     return row
 

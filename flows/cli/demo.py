@@ -40,7 +40,7 @@ def demo(
 
     from avatars.captions import prompt
     from avatars.samples import write_images
-    from avatars.strengths import OPTIMIZATION, shipped_strengths
+    from avatars.strengths import shipped_optimization, shipped_strengths
     from flows.cli.editing import report
     from flows.cli.running import run_flow
     from flows.demo import DemoParams
@@ -58,7 +58,7 @@ def demo(
         EditSpec(name=GRID_TARGET, target=prompt(GRID_TARGET), alpha=GRID_ALPHAS, channels=GRID_CHANNELS)
     )
     edits += [EditSpec(name=f"{name}-mapper", method="mapper", mapper=name) for name in MAPPED]
-    settings = OPTIMIZATION | {"steps": OPTIMIZATION_STEPS}
+    settings = shipped_optimization(OPTIMIZED) | {"steps": OPTIMIZATION_STEPS}
     edits.append(
         EditSpec(name=f"{OPTIMIZED}-optimized", method="optimize", target=prompt(OPTIMIZED), **settings)
     )
