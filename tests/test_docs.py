@@ -31,7 +31,7 @@ def wrong_in(text: str) -> list[str]:
         outside_quotes = re.sub(r"\"[^\"]*\"|'[^']*'", "", " ".join(words))
         wrong += [
             f"no option {word} of: {found[0]}"
-            for word in re.findall(r"(?<!\S)--?[A-Za-z][a-z-]*", outside_quotes)
+            for word in re.findall(r"(?<!\S)--?[A-Za-z][a-z0-9-]*", outside_quotes)
             if word not in known | {"--help"}
         ]
     return wrong

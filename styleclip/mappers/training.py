@@ -124,11 +124,16 @@ class MapperTraining:
         moved = code + self.mappers.steps(code)
         terms, gradient = self._losses(moved.detach(), code, sources)
         # A lost attribute must not become a lost optimizer: its gradients are zero from here on.
-        lost = ~(terms["loss"].isfinite() & gradient.flatten(1).isfinite().all(dim=1))
+        lost = ~terms["loss"].isfinite()
         gradient[lost] = 0
         for index in self._stopped_indices():
             gradient[index] = 0
         moved.backward(gradient)
+        gradients = [each.grad for each in self.mappers.parameters() if each.grad is not None]
+        for each in gradients:
+            lost |= ~each.flatten(1).isfinite().all(dim=1)
+        for each in gradients:
+            each[lost] = 0
         for index in torch.nonzero(lost)[:, 0].tolist():
             self._stop(index)
         self.optimizer.step()

@@ -115,6 +115,16 @@ def test_an_attribute_whose_loss_is_no_number_stops_and_the_others_go_on(models,
     assert all(value.isfinite().all() for value in training.mappers.state_dict().values())
 
 
+def test_an_attribute_whose_gradient_alone_is_no_number_stops_as_well(models, attributes):
+    """A weight so large that the loss is a number still, and what is multiplied on the way back is not."""
+    lost = replace(attributes[1], lambda_clip=1e38, lambda_l2=1e37)
+    training = MapperTraining(models, shape(models), [attributes[0], lost], SETTINGS)
+    losses = torch.stack(run(training, models, 6))
+    assert losses[0].isfinite().all() and losses[:, 0].isfinite().all()
+    assert list(training.stopped) == [lost.name]
+    assert all(value.isfinite().all() for value in training.mappers.state_dict().values())
+
+
 def test_the_best_state_is_kept_not_the_last(models, attributes):
     training = MapperTraining(models, shape(models), attributes[:1], replace(SETTINGS, learning_rate=0.1))
     held_out = codes(models, 999, 8)
