@@ -15,6 +15,7 @@ from styleclip.bundle_spec import BundleSpec, list_bundles, read_bundle
 from styleclip.checkpoints import load_encoder, load_generator, load_identity
 from styleclip.clip import ClipModel, load_clip
 from styleclip.errors import BundleError
+from styleclip.networks.conditional import of_class
 from styleclip.networks.e4e import E4e
 from styleclip.networks.encoder import Encoder
 from styleclip.networks.generator import Generator
@@ -28,7 +29,8 @@ __all__ = ["Bundle", "BundleSpec", "file_sha256", "list_bundles", "load_bundle",
 class Bundle:
     """Loaded models on one device, frozen, float32.
 
-    `fingerprint` maps role → sha256 of the weight file (model/tag where open_clip keeps the file itself); `image_size`
+    `fingerprint` maps role → sha256 of the weight file (model/tag where open_clip keeps the file itself), and
+    "generator_class" → the class that a conditional generator is held at; `image_size`
     is the side of the generator's pictures; `directions` the shipped directions store, `mappers` the folder of
     shipped mappers, if any; `detector` the file of a face detector, if it is there (for `styleclip.face_detector`).
     """
@@ -112,12 +114,9 @@ def _load(spec: BundleSpec, place: torch.device, fingerprint: dict[str, str]) ->
         if settings and role not in fingerprint:
             fingerprint[role] = f"{settings.get('model')}/{settings.get('pretrained')}"
     # Channels last: the layout that convolutions are fastest in, on CPUs above all; results differ by rounding only.
-    generator = load_generator(spec.generator)
-    if generator.config.c_dim:
-        raise BundleError(
-            f"bundle '{spec.name}': {spec.generator} is a class-conditional generator of {generator.config.c_dim} "
-            "classes; edits of those are not supported, use an unconditional one"
-        )
+    generator = _load_generator(spec)
+    if spec.generator_class is not None:
+        fingerprint["generator_class"] = str(spec.generator_class)
     generator = generator.to(place).to(memory_format=torch.channels_last)
     encoder = None if spec.encoder is None else _load_encoder(spec.encoder, generator).to(place)
     return Bundle(
@@ -137,6 +136,24 @@ def _load(spec: BundleSpec, place: torch.device, fingerprint: dict[str, str]) ->
         image_size=generator.resolution,
         fingerprint=fingerprint,
     )
+
+
+def _load_generator(spec: BundleSpec) -> Generator:
+    generator, number = load_generator(spec.generator), spec.generator_class
+    classes = generator.config.c_dim
+    if number is None and not classes:
+        return generator
+    if not classes:
+        raise BundleError(
+            f"bundle '{spec.name}' chooses class {number}, but {spec.generator} knows no classes: take 'class' out of "
+            f"its section [generator] ({spec.path})"
+        )
+    if number is None or number >= classes:
+        raise BundleError(
+            f"bundle '{spec.name}': {spec.generator} is a class-conditional generator of {classes} classes: choose "
+            f"one with 'class', a number from 0 to {classes - 1}, in section [generator] of {spec.path}"
+        )
+    return of_class(generator, number)
 
 
 def _load_encoder(path: Path, generator: Generator) -> Encoder | E4e:

@@ -50,7 +50,8 @@ class Origin:
 class BundleSpec:
     """A bundle as written: paths resolved, nothing loaded. `clip` and `judge_clip` are arguments of `load_clip`.
 
-    `origins`: section → where its file comes from, for sections that say so.
+    `origins`: section → where its file comes from, for sections that say so. `generator_class`: the class that a
+    class-conditional generator is held at.
     """
 
     name: str
@@ -68,6 +69,7 @@ class BundleSpec:
     neutral: str
     sigma_step: float
     truncation_psi: float
+    generator_class: int | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
     @property
@@ -170,6 +172,7 @@ def read_bundle(name: str | Path) -> BundleSpec:
     for needed in ("generator", "clip"):
         if not isinstance(values.get(needed), dict):
             raise BundleError(f"bundle {path} lacks the section [{needed}]")
+    values, generator_class = _without_class(values, path)
     generator, clip = _path_of(values, "generator", path), _clip_settings(values, "clip", path)
     assert generator is not None and clip is not None
     return BundleSpec(
@@ -188,8 +191,20 @@ def read_bundle(name: str | Path) -> BundleSpec:
         neutral=_text(values, "neutral", "a face", path),
         sigma_step=_positive(values, "sigma_step", 5.0, path),
         truncation_psi=_positive(values, "truncation_psi", 0.7, path),
+        generator_class=generator_class,
         origins=_origins(values),
     )
+
+
+def _without_class(values: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], int | None]:
+    """The one field of a section that is a number, taken out of [generator]."""
+    generator = dict(values["generator"])
+    number = generator.pop("class", None)
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
+        raise BundleError(
+            f"bundle {path}: 'class' of section [generator] must be the number of a class, not {number!r}"
+        )
+    return {**values, "generator": generator}, number
 
 
 def _origins(values: Mapping[str, Any]) -> dict[str, Origin]:
@@ -219,7 +234,8 @@ def _section(values: Mapping[str, Any], name: str, keys: set[str], path: Path) -
 
 
 def _path_of(values: Mapping[str, Any], name: str, path: Path) -> Path | None:
-    section = _section(values, name, {"path", *ORIGIN_FIELDS}, path)
+    more = {"class"} if name == "generator" else set()
+    section = _section(values, name, {"path", *ORIGIN_FIELDS} | more, path)
     if section is None:
         return None
     if "path" not in section:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +15,12 @@ from tiny_bundle import SIZE, write_bundle
 
 import styleclip
 from styleclip.bundle import file_sha256, list_bundles, load_bundle, pick_device, read_bundle
+from styleclip.bundle_check import self_test
 from styleclip.bundle_lock import forget_lock
-from styleclip.checkpoints import load_native, save_native
+from styleclip.checkpoints import load_generator, load_native, save_native
 from styleclip.errors import BundleError, CheckpointError
 from styleclip.networks.encoder import EncoderConfig, build_encoder
+from styleclip.networks.generator import Generator
 
 
 @pytest.fixture
@@ -79,7 +83,17 @@ def test_the_embedded_bundle_is_complete_on_paper():
         (
             'path = "generator.safetensors"',
             'path = "g", file = "h"',
-            "unknown field 'file'; known: licence",
+            "unknown field 'file'; known: class, licence",
+        ),
+        (
+            '{path = "generator.safetensors"}',
+            '{path = "g", class = "cat"}',
+            "'class' .* must be the number of a",
+        ),
+        (
+            '{path = "generator.safetensors"}',
+            '{path = "g", class = -1}',
+            "'class' .* must be the number of a",
         ),
         ('checkpoint = "clip.safetensors"', 'config = "c.json"', r"section \[clip\] needs a 'checkpoint'"),
         ('checkpoint = "clip.safetensors"', "checkpoint = 5", "'checkpoint' of section"),
@@ -95,6 +109,38 @@ def test_a_mistake_in_the_file_is_one_clear_line(path, old, new, words):
         read_bundle(path)
     assert str(path) in str(caught.value) or "nobody_here" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_class_conditional_generator_is_held_at_the_class_of_the_bundle(path):
+    plain = load_bundle(path, device="cpu")
+    config = dataclasses.replace(plain.generator.config, c_dim=3)
+    file = path.parent / "classes.safetensors"
+    save_native(file, "generator", config.to_dict(), Generator(config).state_dict())
+    conditional = load_generator(file)
+
+    def choose(fields: str) -> Path:
+        text = path.read_text().replace('{path = "generator.safetensors"}', f"{{{fields}}}")
+        path.with_name("classes.toml").write_text(text)
+        return path.with_name("classes.toml")
+
+    for number in range(3):
+        models = load_bundle(choose(f'path = "classes.safetensors", class = {number}'), device="cpu")
+        z = torch.randn(2, 8)
+        wanted = conditional.map(z, torch.eye(3)[[number, number]])
+        torch.testing.assert_close(models.generator.map(z), wanted, atol=1e-5, rtol=1e-4)
+        assert models.fingerprint["generator_class"] == str(number)
+        assert [step.name for step in self_test(models)][:2] == ["mapping network", "affine layers"]
+    for fields, message in (
+        (
+            'path = "classes.safetensors"',
+            "generator of 3 classes: choose one with 'class', a number from 0 to 2",
+        ),
+        ('path = "classes.safetensors", class = 3', "a number from 0 to 2"),
+        ('path = "generator.safetensors", class = 0', "knows no classes: take 'class' out"),
+    ):
+        with pytest.raises(BundleError, match=message):
+            load_bundle(choose(fields), device="cpu")
+    assert "generator_class" not in plain.fingerprint
 
 
 def test_unknown_names_and_missing_files(path, monkeypatch):
