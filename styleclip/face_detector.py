@@ -45,19 +45,14 @@ class FaceDetector:
             ) from error
         self.path = path
         self._busy = threading.Lock()
-        talkative = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(
-            cv2.utils.logging.LOG_LEVEL_SILENT
-        )  # what it would print, the error says
+        logging = cv2.utils.logging
+        talkative = logging.getLogLevel()
+        # what it would print, the error says
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
         try:
             self._net = cv2.FaceDetectorYN.create(
-                str(path),
-                "",
-                (CANVAS, CANVAS),
-                score_threshold=SCORE,
-                nms_threshold=OVERLAP,
-                top_k=CANDIDATES,
-            )
+                str(path), "", (CANVAS, CANVAS), score_threshold=SCORE, nms_threshold=OVERLAP, top_k=CANDIDATES
+            )  # fmt: skip
             # whether the outputs are those of a YuNet shows in the first pass only
             self._net.detect(np.zeros((CANVAS, CANVAS, 3), np.uint8))
         except cv2.error as error:
@@ -65,7 +60,7 @@ class FaceDetector:
                 f"{path} is no YuNet that OpenCV {cv2.__version__} can run: {' '.join(error.err.split())}"
             ) from error
         finally:
-            cv2.utils.logging.setLogLevel(talkative)
+            logging.setLogLevel(talkative)
 
     def find(self, image: np.ndarray) -> np.ndarray:
         """Landmarks float64 [5, 2] of the largest face of uint8 [H, W, 3] (RGB), for `styleclip.alignment.ffhq_frame`.

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from styleclip.optimization.schedule import ramped_noise
 from styleclip.optimization.settings import OptimizationSettings
 
-SEEDS_OF_CODES = 1 << 32
-"""The numbers for latent codes are drawn with seeds from here on, those for pictures with seeds below."""
+SEEDS_OF_CODES = 1 << 31
+"""The numbers for latent codes are drawn with seeds from here on, those for pictures with seeds below; torch's
+generator for the CPU looks at the lower 32 bits of a seed alone."""
 
 
 def disturb_codes(moved: Tensor, step: int, settings: OptimizationSettings) -> Tensor:

@@ -61,3 +61,5 @@ def test_noise_is_anew_at_every_step_the_same_for_all_images_and_of_its_deviatio
     assert on_pictures[0].std().item() == pytest.approx(0.3, rel=0.05)
     assert on_codes[0].std().item() == pytest.approx(2.0, rel=0.05)
     assert torch.equal(disturb_codes(codes, 0, settings), on_codes[0])
+    both = torch.stack([on_codes[0][0], on_pictures[0][0].flatten()[:4000]])
+    assert abs(torch.corrcoef(both)[0, 1]) < 0.05, "codes and pictures are disturbed independently"
