@@ -57,7 +57,11 @@ def worker(deployed: str, tmp_path: Path) -> Iterator[None]:
         )
         yield
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()  # how fast Prefect's worker lets go on a busy machine is not what is tested
+            process.wait(30)
 
 
 def test_the_commands_of_this_test_are_the_ones_in_the_readme():
