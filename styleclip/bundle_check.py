@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from styleclip.bundle import Bundle
-from styleclip.bundle_lock import look_at_files, read_lock
+from styleclip.bundle_lock import has_changed, hash_files, read_lock
 from styleclip.bundle_spec import BundleSpec, Origin
 from styleclip.errors import BundleError, NoFaceError
 from styleclip.face_detector import FaceDetector
@@ -51,34 +51,22 @@ class FileState:
 def check_files(spec: BundleSpec) -> list[FileState]:
     """Every file of a bundle; nothing is recorded, which `load_bundle` does once the files have proved to work."""
     known = read_lock(spec)
+    whole = all(path.is_file() for path in spec.files.values())
+    # hashing takes minutes where files are large, and a bundle that lacks some is not used yet
+    now = hash_files(spec, known) if whole else known
     found = []
     for role, path in (spec.files | spec.extras).items():
-        section = role.removesuffix("_config")
-        origin = spec.origins.get(section, Origin())
+        origin = spec.origins.get(role.removesuffix("_config"), Origin())
         if not path.is_file():
-            state: State = "missing" if role in spec.files else "absent"
-            found.append(FileState(role, path, state, 0, "", origin))
+            missing: State = "missing" if role in spec.files else "absent"
+            found.append(FileState(role, path, missing, 0, "", origin))
             continue
-        digest = known[role].sha256 if role in known else ""
-        found.append(FileState(role, path, "present", path.stat().st_size, digest, origin))
-    if any(each.state == "missing" for each in found):
-        return found
-    try:
-        now = look_at_files(spec)
-    except BundleError as error:
-        changed = [each.role for each in found if f"({each.role} of bundle" in str(error)]
-        return [
-            FileState(each.role, each.path, "changed", each.size, each.sha256, each.origin)
-            if each.role in changed
-            else each
-            for each in found
-        ]
-    return [
-        FileState(each.role, each.path, each.state, each.size, now[each.role].sha256, each.origin)
-        if each.state == "present"
-        else each
-        for each in found
-    ]
+        changed = role in now and has_changed(known.get(role), now[role])
+        hashes = known if changed else now
+        digest = hashes[role].sha256 if role in hashes else ""
+        state: State = "changed" if changed else "present"
+        found.append(FileState(role, path, state, path.stat().st_size, digest, origin))
+    return found
 
 
 @dataclass(frozen=True)

@@ -51,18 +51,24 @@ def forget_lock(spec: BundleSpec) -> None:
     lock_path(spec).unlink(missing_ok=True)
 
 
-def look_at_files(spec: BundleSpec) -> dict[str, Locked]:
-    """Role → every file as it is now, hashed where it may have changed; extras that are not there are left out.
-
-    Raises BundleError for a file that is not what it was when the bundle was first used. Files of another path than
-    before count as new.
-    """
-    known = read_lock(spec)
+def hash_files(spec: BundleSpec, known: Mapping[str, Locked]) -> dict[str, Locked]:
+    """Role → every file as it is now, hashed where it may have changed; extras that are not there are left out."""
     files = spec.files | {role: path for role, path in spec.extras.items() if path.is_file()}
-    found = {role: _look(path, known.get(role)) for role, path in files.items()}
+    return {role: _look(path, known.get(role)) for role, path in files.items()}
+
+
+def has_changed(before: Locked | None, now: Locked) -> bool:
+    """Whether a file is not what it was when its bundle was first used; one of another path counts as new."""
+    return before is not None and before.path == now.path and before.sha256 != now.sha256
+
+
+def look_at_files(spec: BundleSpec) -> dict[str, Locked]:
+    """`hash_files`; raises BundleError for a file that is not what it was when the bundle was first used."""
+    known = read_lock(spec)
+    found = hash_files(spec, known)
     for role, now in found.items():
         before = known.get(role)
-        if before and before.path == now.path and before.sha256 != now.sha256:
+        if before and has_changed(before, now):
             raise BundleError(
                 f"{now.path} ({role} of bundle '{spec.name}') is not the file that was first used: its sha256 was "
                 f"{before.sha256[:12]}…, is {now.sha256[:12]}…; if that is intended run "

@@ -21,6 +21,8 @@ MODELS_PREFIX = "models:"
 MODELS_FOLDER = Path("~/.cache/styleclip/models")
 IMAGENET = "imagenet"
 ORIGIN_FIELDS = ("page", "licence")
+NUMBER = "class"
+"""The one field of a section that is no text: the class that a class-conditional generator is held at."""
 KNOWN_FIELDS = {
     "description",
     "neutral",
@@ -172,7 +174,6 @@ def read_bundle(name: str | Path) -> BundleSpec:
     for needed in ("generator", "clip"):
         if not isinstance(values.get(needed), dict):
             raise BundleError(f"bundle {path} lacks the section [{needed}]")
-    values, generator_class = _without_class(values, path)
     generator, clip = _path_of(values, "generator", path), _clip_settings(values, "clip", path)
     assert generator is not None and clip is not None
     return BundleSpec(
@@ -191,20 +192,9 @@ def read_bundle(name: str | Path) -> BundleSpec:
         neutral=_text(values, "neutral", "a face", path),
         sigma_step=_positive(values, "sigma_step", 5.0, path),
         truncation_psi=_positive(values, "truncation_psi", 0.7, path),
-        generator_class=generator_class,
+        generator_class=values["generator"].get(NUMBER),
         origins=_origins(values),
     )
-
-
-def _without_class(values: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], int | None]:
-    """The one field of a section that is a number, taken out of [generator]."""
-    generator = dict(values["generator"])
-    number = generator.pop("class", None)
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
-        raise BundleError(
-            f"bundle {path}: 'class' of section [generator] must be the number of a class, not {number!r}"
-        )
-    return {**values, "generator": generator}, number
 
 
 def _origins(values: Mapping[str, Any]) -> dict[str, Origin]:
@@ -217,7 +207,7 @@ def _origins(values: Mapping[str, Any]) -> dict[str, Origin]:
 
 
 def _section(values: Mapping[str, Any], name: str, keys: set[str], path: Path) -> Mapping[str, Any] | None:
-    """The table `name`, which may hold texts under `keys` alone; None when it is absent."""
+    """The table `name`, which may hold texts under `keys` alone, and a number under NUMBER; None when it is absent."""
     section = values.get(name)
     if section is None:
         return None
@@ -228,13 +218,18 @@ def _section(values: Mapping[str, Any], name: str, keys: set[str], path: Path) -
             raise BundleError(
                 f"bundle {path}: section [{name}] has the unknown field '{key}'; known: {', '.join(sorted(keys))}"
             )
-        if not isinstance(value, str) or not value:
+        if key == NUMBER:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise BundleError(
+                    f"bundle {path}: '{key}' of section [{name}] must be the number of a class, not {value!r}"
+                )
+        elif not isinstance(value, str) or not value:
             raise BundleError(f"bundle {path}: '{key}' of section [{name}] must be a text, not {value!r}")
     return section
 
 
 def _path_of(values: Mapping[str, Any], name: str, path: Path) -> Path | None:
-    more = {"class"} if name == "generator" else set()
+    more = {NUMBER} if name == "generator" else set()
     section = _section(values, name, {"path", *ORIGIN_FIELDS} | more, path)
     if section is None:
         return None

@@ -13,7 +13,6 @@ from styleclip.bundle import Bundle
 from styleclip.directions import expand, style_direction, weighted_style_direction
 from styleclip.errors import EditError
 from tasks.methods import Edited, InvertedBatch, Setting
-from tasks.models import directions, store_of
 from tasks.wording import Wording, embed_words
 
 
@@ -42,9 +41,7 @@ class DirectedEdit:
 def compile_direction(setting: Setting, edit: Mapping[str, Any]) -> DirectedEdit:
     """Words → Δs. Raises BundleError without directions, PromptError and EditError for words that move nothing."""
     models = setting.models
-    channels = directions(
-        store_of(setting.bundle, setting.device, setting.directions), setting.bundle, setting.device
-    )
+    channels = setting.channel_directions
     wording = embed_words(models, edit)
     chosen_by = {"beta": edit["beta"], "channels": edit["channels"], "std": channels.std}
     if edit["method"] == "global-weighted":

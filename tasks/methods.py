@@ -15,7 +15,7 @@ from torch import Tensor
 from styleclip.bundle import Bundle
 from tasks.decoding import Failure
 from tasks.measuring import Seen
-from tasks.models import bundle
+from tasks.models import ChannelDirections, bundle, directions, store_of
 from tasks.wording import Wording
 
 
@@ -31,6 +31,11 @@ class Setting:
     def models(self) -> Bundle:
         """The models; the same object at every call in this process."""
         return bundle(self.bundle, self.device)
+
+    @property
+    def channel_directions(self) -> ChannelDirections:
+        """The directions to use, checked to fit the bundle. Raises BundleError when there are none."""
+        return directions(store_of(self.bundle, self.device, self.directions), self.bundle, self.device)
 
 
 @dataclass(frozen=True)

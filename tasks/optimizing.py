@@ -18,7 +18,6 @@ from styleclip.optimization import OptimizationSettings, optimize_latents
 from styleclip.passes import in_passes, pass_size
 from tasks.decoding import Failure, to_bytes
 from tasks.methods import Edited, InvertedBatch, Setting
-from tasks.models import directions, store_of
 from tasks.wording import Wording, embed_words
 
 DEVIATION_SAMPLES = 2000
@@ -129,15 +128,12 @@ def compile_optimization(setting: Setting, edit: Mapping[str, Any]) -> Optimized
             f"edit '{edit['name']}' weighs identity (lambda_id {settings.lambda_id:g}), but bundle '{models.name}' "
             "names no identity network: add one to its file, or set lambda_id to 0"
         )
-    wording = embed_words(models, edit)
-    if not edit["channels"]:
-        return OptimizedEdit(dict(edit), wording, settings, edit["relative"], edit["keep_every"])
-    known = directions(
-        store_of(setting.bundle, setting.device, setting.directions), setting.bundle, setting.device
-    )
-    step = style_direction(known.directions, wording.direction, channels=edit["channels"], scaled=False)
+    wording, channels, fingerprint = embed_words(models, edit), None, {}
+    if edit["channels"]:
+        known = setting.channel_directions
+        step = style_direction(known.directions, wording.direction, channels=edit["channels"], scaled=False)
+        channels = models.generator.layout.conv.to(models.device)[torch.nonzero(step.delta)[:, 0]]
+        fingerprint = {"directions": known.fingerprint}
     return OptimizedEdit(
-        dict(edit), wording, settings, edit["relative"], edit["keep_every"],
-        channels=models.generator.layout.conv.to(models.device)[torch.nonzero(step.delta)[:, 0]],
-        fingerprint={"directions": known.fingerprint},
-    )  # fmt: skip
+        dict(edit), wording, settings, edit["relative"], edit["keep_every"], channels, fingerprint
+    )

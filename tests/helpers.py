@@ -1,4 +1,4 @@
-"""What several test modules need: ports, waiting, installed commands."""
+"""What several test modules need: ports, waiting, installed commands, a face."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pytest
 
 T = TypeVar("T")
+FIVE_POINTS = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]])
+"""The landmarks of a face whose FFHQ square is the unit square: eyes a quarter apart, a tenth of the way to the mouth
+above the middle."""
 
 
 def free_port() -> int:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styleclip.checkpoints.hostile import reading
 from styleclip.errors import CheckpointError
 
 TENSORFLOW = "dnnlib.tflib"
@@ -146,13 +147,5 @@ def load_inert(path: str | Path) -> Any:
     Raises CheckpointError for a file that is missing or damaged, or asks for anything that is not on the list.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            return _Restricted(file).load()
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    except Exception as error:  # a damaged or hostile pickle may fail anywhere
-        line = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise CheckpointError(
-            f"{path}: not a readable pickle ({type(error).__name__}: {line[:200]})"
-        ) from None
+    with reading(path, "pickle"), path.open("rb") as file:
+        return _Restricted(file).load()

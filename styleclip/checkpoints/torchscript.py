@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styleclip.checkpoints.hostile import reading
 from styleclip.errors import CheckpointError
 
 DTYPES = {
@@ -35,8 +36,7 @@ LISTS = ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlis
 class _Module:
     """A module as it was stored: its attributes by name, nothing of its class."""
 
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
+    values: dict[str, Any]
 
     def __new__(cls) -> _Module:
         made = object.__new__(cls)
@@ -98,24 +98,13 @@ def load_torchscript_state(path: str | Path) -> dict[str, Tensor]:
     Plain tensor attributes cannot be told from parameters and come along. Raises CheckpointError.
     """
     path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if (
-                sum(entry.file_size for entry in entries if "/code/" not in entry.filename)
-                > path.stat().st_size
-            ):
-                raise CheckpointError("promises more data than the file has: refused, it may be a zip bomb")
-            root = _Weights(archive, entries[0].filename.split("/")[0] + "/").load()
-        state: dict[str, Tensor] = {}
-        _collect(root, "", state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    except Exception as error:  # a damaged or hostile archive may fail anywhere
-        line = (str(error).strip().splitlines() or ["no reason given"])[0]
-        raise CheckpointError(
-            f"{path}: not a readable TorchScript archive ({type(error).__name__}: {line[:200]})"
-        ) from None
+    state: dict[str, Tensor] = {}
+    with reading(path, "TorchScript archive"), zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        promised = sum(entry.file_size for entry in entries if "/code/" not in entry.filename)
+        if promised > path.stat().st_size:
+            raise CheckpointError("promises more data than the file has: refused, it may be a zip bomb")
+        _collect(_Weights(archive, entries[0].filename.split("/")[0] + "/").load(), "", state)
     return state
 
 

@@ -123,19 +123,17 @@ class MapperTraining:
         code = self.code_of(w)
         moved = code + self.mappers.steps(code)
         terms, gradient = self._losses(moved.detach(), code, sources)
-        # A lost attribute must not become a lost optimizer: its gradients are zero from here on.
-        lost = ~terms["loss"].isfinite()
-        gradient[lost] = 0
-        for index in self._stopped_indices():
-            gradient[index] = 0
         moved.backward(gradient)
         gradients = [each.grad for each in self.mappers.parameters() if each.grad is not None]
+        lost = ~terms["loss"].isfinite()
         for each in gradients:
             lost |= ~each.flatten(1).isfinite().all(dim=1)
-        for each in gradients:
-            each[lost] = 0
         for index in torch.nonzero(lost)[:, 0].tolist():
             self._stop(index)
+        # A lost attribute must not become a lost optimizer: its gradients are zero from here on.
+        stopped = self._stopped_indices()
+        for each in gradients:
+            each[stopped] = 0
         self.optimizer.step()
         self.step += 1
         return terms

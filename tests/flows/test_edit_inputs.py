@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import FIVE_POINTS
 from PIL import Image
 from tiny_bundle import write_pictures
 from yunet_files import draw_face, write_yunet
@@ -88,7 +89,7 @@ def test_imported_codes_need_no_images_and_no_encoder(tiny, tmp_path):
 
 def test_photographs_are_aligned_before_they_are_edited(tiny, tmp_path):
     folder = write_pictures(tmp_path / "images", 2)
-    face = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]]) * 18 + 2
+    face = FIVE_POINTS * 18 + 2
     for name in ("p000", "p001"):
         (folder / f"{name}.landmarks.json").write_text(json.dumps(face.tolist()))
     run = tmp_path / "run"
@@ -114,10 +115,9 @@ def test_faces_are_found_by_the_detector_of_the_bundle(tiny, tmp_path):
     write_yunet(bundle.with_name("yunet.onnx"))
     bundle.write_text(Path(tiny).read_text() + 'detector = {path = "yunet.onnx"}\n')
     (folder := tmp_path / "photos").mkdir()
-    face = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]])
     table = {}
     for number in range(3):
-        points = np.round(face * 180 + [15 + 20 * number, 30], 2)
+        points = np.round(FIVE_POINTS * 180 + [15 + 20 * number, 30], 2)
         Image.fromarray(draw_face(np.zeros((240, 260, 3), np.uint8), points, 8)).save(
             folder / f"p{number}.png"
         )

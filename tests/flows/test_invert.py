@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import FIVE_POINTS
 from PIL import Image
 from tiny_bundle import SIZE, as_png, picture, write_pictures
 
@@ -72,7 +73,6 @@ def test_refinement_comes_nearer_and_the_batch_does_not_matter(tiny, tmp_path):
 
 def test_photographs_are_aligned_by_their_landmarks(tiny, tmp_path):
     """The same faces, once as aligned squares and once turned in larger photographs, get nearly the same codes."""
-    face = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]])
     squares, photos = tmp_path / "squares", tmp_path / "photos"
     squares.mkdir()
     photos.mkdir()
@@ -83,7 +83,7 @@ def test_photographs_are_aligned_by_their_landmarks(tiny, tmp_path):
         canvas = Image.new("RGB", (200, 150), (90, 120, 60))
         canvas.paste(Image.fromarray(square).rotate(180), (70, 50))
         canvas.save(photos / f"p{number}.png")
-        table[f"p{number}.png"] = ((1 - face) * 4 * SIZE + [70, 50] - 0.5).tolist()
+        table[f"p{number}.png"] = ((1 - FIVE_POINTS) * 4 * SIZE + [70, 50] - 0.5).tolist()
     (photos / "q-without.png").write_bytes(as_png(picture(9)))
     (photos / "landmarks.json").write_text(json.dumps(table))
     straight = invert(params(tiny, squares, tmp_path / "a"))

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers import FIVE_POINTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -13,10 +14,6 @@ from PIL import Image
 from avatars.samples import sample_pictures
 from styleclip.alignment import align_face, ffhq_frame
 from styleclip.errors import AlignmentError
-
-# The landmarks of a face whose FFHQ square is the unit square: eyes a quarter apart, a tenth of the way to the mouth
-# above the middle.
-IN_UNIT_SQUARE = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]])
 
 shifts = st.floats(-40, 40)
 angles = st.floats(-math.pi, math.pi)
@@ -88,7 +85,7 @@ def test_a_tilt_of_eyes_and_a_tilt_of_the_mouth_both_count():
 
 @given(st.floats(0.2, 5), angles, shifts, shifts, st.integers(0, 99))
 def test_the_frame_moves_with_the_face(scale, angle, x, y, seed):
-    five = IN_UNIT_SQUARE * 60 + np.random.default_rng(seed).normal(size=(5, 2))
+    five = FIVE_POINTS * 60 + np.random.default_rng(seed).normal(size=(5, 2))
     matrix = similarity(scale, angle, x, y)
     frame, moved = ffhq_frame(five), ffhq_frame(apply(matrix, five))
     corners = apply(matrix, frame.corners - 0.5) + 0.5
@@ -97,7 +94,7 @@ def test_the_frame_moves_with_the_face(scale, angle, x, y, seed):
 
 @given(angles, st.integers(0, 99))
 def test_five_and_sixty_eight_points_agree(angle, seed):
-    five = apply(similarity(70, angle, 30, -10), IN_UNIT_SQUARE)
+    five = apply(similarity(70, angle, 30, -10), FIVE_POINTS)
     np.testing.assert_allclose(
         ffhq_frame(sixty_eight(five, seed)).corners, ffhq_frame(five).corners, atol=1e-9
     )
@@ -108,7 +105,7 @@ def test_five_and_sixty_eight_points_agree(angle, seed):
 def test_the_aligned_picture_does_not_depend_on_where_the_face_was(scale, angle, x, y, seed):
     picture = smooth_picture(seed)
     # a face in the middle of the picture, so that nothing of it is lost in the move
-    face = 24 + 48 * IN_UNIT_SQUARE
+    face = 24 + 48 * FIVE_POINTS
     here = align_face(picture, face, 32)
     centre = apply(similarity(scale, angle, 0, 0), np.array([[48.0, 48]]))[0]
     matrix = similarity(scale, angle, 200 - centre[0] + x, 200 - centre[1] + y)
@@ -122,7 +119,7 @@ def test_the_aligned_picture_does_not_depend_on_where_the_face_was(scale, angle,
 @pytest.mark.parametrize(("scale", "angle"), [(1.0, 0.4), (3.7, -1.2), (0.9, 2.9)])
 def test_avatars_in_a_turned_canvas_come_back(count, scale, angle):
     images, _ = sample_pictures(2, 5)
-    face = IN_UNIT_SQUARE * 64
+    face = FIVE_POINTS * 64
     matrix = similarity(scale, angle, 300, 260)
     for image in ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy():
         canvas = placed(image, matrix, (700, 600))
@@ -138,9 +135,9 @@ def test_avatars_in_a_turned_canvas_come_back(count, scale, angle):
 
 def test_a_face_at_the_edge_gets_a_soft_surrounding():
     picture = smooth_picture(3)
-    face = IN_UNIT_SQUARE * 96 + [30, -20]  # a third of the square is outside
+    face = FIVE_POINTS * 96 + [30, -20]  # a third of the square is outside
     found = align_face(picture, face, 64)
-    inside = align_face(picture, IN_UNIT_SQUARE * 96, 64)
+    inside = align_face(picture, FIVE_POINTS * 96, 64)
     # what was there is there, where the mask has not begun
     np.testing.assert_allclose(
         found[24:60, 4:20].astype(int), inside[24 - 13 : 60 - 13, 24:40].astype(int), atol=40
@@ -154,7 +151,7 @@ def test_a_face_at_the_edge_gets_a_soft_surrounding():
 def test_small_and_narrow_pictures_give_the_wanted_size(size):
     width, height = size
     picture = np.full((height, width, 3), 90, np.uint8)
-    face = IN_UNIT_SQUARE * max(size) + [(width - max(size)) / 2, (height - max(size)) / 2]
+    face = FIVE_POINTS * max(size) + [(width - max(size)) / 2, (height - max(size)) / 2]
     found = align_face(picture, face, 16)
     assert found.shape == (16, 16, 3) and found.dtype == np.uint8 and (found == 90).all()
 
@@ -162,13 +159,13 @@ def test_small_and_narrow_pictures_give_the_wanted_size(size):
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (IN_UNIT_SQUARE[:4] * 64, r"5 or 68 points .* shape \[4, 2\]"),
+        (FIVE_POINTS[:4] * 64, r"5 or 68 points .* shape \[4, 2\]"),
         (np.zeros((5, 3)), r"shape \[5, 3\]"),
         (np.full((5, 2), np.nan), "not a finite number"),
         (np.full((5, 2), 30.0), "all at one place"),
-        (IN_UNIT_SQUARE[[1, 0, 2, 4, 3]] * 64, "is the left eye, as one sees it, the first"),
-        (IN_UNIT_SQUARE * 64 + 500, "outside the picture of 96×96 pixels"),
-        (IN_UNIT_SQUARE * 800 - 350, "span 800 pixels in a picture of 96×96"),
+        (FIVE_POINTS[[1, 0, 2, 4, 3]] * 64, "is the left eye, as one sees it, the first"),
+        (FIVE_POINTS * 64 + 500, "outside the picture of 96×96 pixels"),
+        (FIVE_POINTS * 800 - 350, "span 800 pixels in a picture of 96×96"),
     ],
 )
 def test_points_that_are_no_face_are_explained(points, message):

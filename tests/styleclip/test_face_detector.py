@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import FIVE_POINTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from yunet_files import COLOURS, draw_face, write_yunet
 
 from styleclip.errors import BundleError, NoFaceError
 from styleclip.face_detector import CANVAS, SEEN_BEST, FaceDetector
-
-FACE = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]])
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["2023mar, fixed", "2026may, any size"])
@@ -35,7 +34,7 @@ def photograph(height: int, width: int, *faces: np.ndarray, radius: float = 4.0)
 )
 def test_landmarks_are_found_in_pictures_of_any_shape(detector, height, width, side, radius):
     """The last one is a close-up: nothing to be seen in it at full size."""
-    points = FACE * side + [(width - side) / 2, (height - side) / 2]
+    points = FIVE_POINTS * side + [(width - side) / 2, (height - side) / 2]
     found = detector.find(photograph(height, width, points, radius=radius))
     assert found.shape == (5, 2) and np.abs(found - points).max() < 0.1
 
@@ -47,19 +46,19 @@ def test_landmarks_are_found_in_pictures_of_any_shape(detector, height, width, s
 )  # fmt: skip
 def test_a_face_is_found_wherever_it_is(detector, x, y, side, angle, height, width):
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    points = (FACE - 0.5) @ turn * side + side / 2 + [x * (width - side), y * (height - side)]
+    points = (FIVE_POINTS - 0.5) @ turn * side + side / 2 + [x * (width - side), y * (height - side)]
     assert np.abs(detector.find(photograph(height, width, points, radius=5)) - points).max() < 0.3
 
 
 def test_the_largest_of_several_faces_is_taken(detector):
-    small, large = FACE * 160 + [20, 20], FACE * 240 + [380, 350]
+    small, large = FIVE_POINTS * 160 + [20, 20], FIVE_POINTS * 240 + [380, 350]
     for picture in (photograph(640, 640, small, large), photograph(640, 640, large, small)):
         assert np.abs(detector.find(picture) - large).max() < 0.1
 
 
 def test_a_close_up_wins_over_a_small_face_behind_it(detector):
     """The close-up is larger than what the network was made for: what the first look says of it is not believed."""
-    behind, close = FACE * 140 + [560, 20], FACE * 700 + [28, 0]
+    behind, close = FIVE_POINTS * 140 + [560, 20], FIVE_POINTS * 700 + [28, 0]
     picture = draw_face(photograph(710, 720, behind), close, radius=16)
     first = detector._look(picture, CANVAS)[0]
     assert len(first) == 2 and max(face[2] for face in first) > SEEN_BEST
@@ -68,7 +67,7 @@ def test_a_close_up_wins_over_a_small_face_behind_it(detector):
 
 def test_red_is_not_blue(detector):
     """YuNet wants blue first; pictures here have red first."""
-    points = FACE * 220 + 100
+    points = FIVE_POINTS * 220 + 100
     picture = photograph(CANVAS, CANVAS, points)
     assert (picture[tuple(np.round(points[0]).astype(int)[::-1])] == COLOURS[0]).all()
     with pytest.raises(NoFaceError):
@@ -84,7 +83,7 @@ def test_no_face_says_so(detector, shape):
 def test_the_same_picture_gives_the_same_landmarks_from_many_threads(detector):
     from concurrent.futures import ThreadPoolExecutor
 
-    pictures = [photograph(400, 400, FACE * 200 + [place, 60]) for place in (20, 60, 100, 140)]
+    pictures = [photograph(400, 400, FIVE_POINTS * 200 + [place, 60]) for place in (20, 60, 100, 140)]
     alone = [detector.find(picture) for picture in pictures]
     with ThreadPoolExecutor(4) as pool:
         for wanted, found in zip(alone * 3, pool.map(detector.find, pictures * 3), strict=True):

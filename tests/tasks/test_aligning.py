@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from helpers import FIVE_POINTS
 from PIL import Image
 from tiny_bundle import as_png, picture
 
@@ -12,7 +13,7 @@ from storage.landmarks import Unusable
 from styleclip.alignment import align_face
 from tasks.decoding import decode
 
-FACE = np.array([[0.375, 0.475], [0.625, 0.475], [0.5, 0.6], [0.4, 0.725], [0.6, 0.725]]) * 60
+FACE = FIVE_POINTS * 60
 
 
 def test_faces_are_cut_out_of_all_pixels_and_bad_ones_are_failures(tmp_path):
