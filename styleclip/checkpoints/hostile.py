@@ -1,0 +1,23 @@
+"""Reading files that may be damaged or hostile, so that whatever happens is one line that names the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from styleclip.errors import CheckpointError
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn every failure inside into a CheckpointError about `path`, which was read as a `kind`."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except Exception as error:  # such a file may fail anywhere
+        line = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise CheckpointError(
+            f"{path}: not a readable {kind} ({type(error).__name__}: {line[:200]})"
+        ) from None
