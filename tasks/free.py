@@ -89,7 +89,8 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
         attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)}
         LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
     LatentStore.open(job.latents).write_shard(0, found.moved.cpu().numpy(), found.finite.cpu().numpy())
-    write_curves(job.output, FLOW, "shard-00000", long_curves(found.curves, names))
+    curves = {name: values.cpu().numpy() for name, values in found.curves.items()}
+    write_curves(job.output, FLOW, "shard-00000", long_curves(curves, names))
     write_shard(job.output, FLOW, run_id(plan), 0, _rows(job, models, targets, texts, found, watch))
     return _summary(job, len(names), int((~found.finite).sum()), done_before=False)
 
