@@ -15,6 +15,7 @@ from storage.metrics import write_shard
 from storage.uris import join
 from styleclip.bundle import Bundle
 from styleclip.passes import pass_size
+from styleclip.precision import computing_in
 from tasks.decoding import Failure, to_bytes, to_device
 from tasks.edits import compile_edits
 from tasks.encoding import invert_images
@@ -183,7 +184,7 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     sizes = Sizes(job.batch, len(edits), pass_size(models.generator))
     failures = dict(decoded.failures)
     batches: list[Batch] = []
-    with picture_writer() as write:
+    with picture_writer() as write, computing_in(job.precision):
         shop = Shop(models, edits, job, ids, watch, sizes, write)
 
         def work(part: slice) -> Batch:

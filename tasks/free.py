@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,10 +20,11 @@ from styleclip.directions import embed_prompt
 from styleclip.errors import StyleclipError
 from styleclip.metrics import clip_similarity
 from styleclip.optimization import OptimizationSettings, Optimized, optimize_latents
+from styleclip.precision import Precision, computing_in
 from tasks.decoding import to_bytes
 from tasks.models import bundle
 from tasks.optimizing import NOT_FINITE
-from tasks.planning import missing_shards, run_id
+from tasks.planning import fingerprint_of, missing_shards, package_version, run_id, settings_of
 from tasks.rows import long_curves
 from tasks.stopwatch import Stopwatch
 
@@ -42,6 +42,7 @@ class FreeJob:
     steps: int
     learning_rate: float
     patience: int
+    precision: Precision = "float32"
 
     @property
     def latents(self) -> str:
@@ -60,15 +61,16 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     models = bundle(job.bundle, job.device)
     watch = Stopwatch(models.device)
     names = list(targets)
-    with torch.no_grad():
+    with torch.no_grad(), computing_in("float32"):
         try:
             texts = torch.stack(
                 [embed_prompt(models.clip, words, models.templates) for words in targets.values()]
             )
         except StyleclipError as error:
             raise type(error)(f"free generation: {error}") from error
-    asked = asdict(job) | {"output": None, "device": None}
-    fingerprint = {"flow": FLOW, "weights": dict(models.fingerprint), **asked, "targets": targets}
+    asked = {name: getattr(job, name) for name in ("seed", "steps", "learning_rate", "patience")}
+    fingerprint = fingerprint_of(FLOW, models, job.precision) | settings_of(models) | asked
+    fingerprint["targets"] = targets
     plan = RunPlan(tuple(PlannedImage(name, "", "") for name in names), (), len(names), fingerprint)
     keep_plan(job.output, plan)
     if not missing_shards(job.output, FLOW, plan):
@@ -79,7 +81,7 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     )
     generator = models.generator
     w = generator.w_avg.expand(len(names), generator.num_ws, generator.w_dim)
-    with watch.time("edit"):
+    with watch.time("edit"), computing_in(job.precision):
         found = optimize_latents(generator, models.clip, texts, w, settings)
     pictures = to_bytes(found.images).cpu().numpy()
     for name, picture, sound in zip(names, pictures, found.finite.tolist(), strict=True):
@@ -108,11 +110,12 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """One row per target; `clip_before` is that of the mean latent's picture."""
     before = 1 - found.curves["clip_loss"][0]
-    after = clip_similarity(models.clip.encode_image(found.images), texts)
+    with computing_in(job.precision):
+        after = clip_similarity(models.clip.encode_image(found.images), texts)
     common = {
         "path": "", "input_hash": "", "method": "optimize", "space": "w+", "lambda_l2": 0.0, "lambda_id": 0.0,
         "learning_rate": job.learning_rate, "relative": 0.0, "seed": job.seed, "bundle": job.bundle,
-        "package_version": version("styleclip-flows"),
+        "package_version": package_version(),
     } | watch.per(len(targets))  # fmt: skip
     rows = []
     for place, (name, words) in enumerate(targets.items()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 from storage.plan import PlannedImage
 from tasks.decoding import Failure
 from tasks.methods import CompiledEdit
-from tasks.planning import EditJob
+from tasks.planning import EditJob, package_version
 from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def edit_rows(
     watch: Stopwatch,
 ) -> list[dict[str, Any]]:
     """One row per (image, edit), in the order of the plan; `failures`: position of an image that had no edit at all."""
-    common = {"seed": job.seed, "bundle": job.bundle, "package_version": version("styleclip-flows")}
+    common = {"seed": job.seed, "bundle": job.bundle, "package_version": package_version()}
     common |= watch.per(len(images), "decode", "invert")
     common |= watch.per(len(images) * len(edits), "metrics", "write")
     rows: list[list[dict[str, Any]]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_bundle import write_pictures
@@ -12,6 +13,7 @@ from tiny_bundle import write_pictures
 import tasks.editing
 from flows.edit_spec import EditSpec
 from flows.edits import expand
+from storage import read_metrics
 from tasks.editing import edit_shard
 from tasks.planning import EditJob, plan_edits
 
@@ -61,3 +63,13 @@ def test_memory_grows_neither_with_the_shard_nor_with_the_edits(tiny, tmp_path, 
         assert done["ok"] == images * len(specs)
     one_picture = 3 * 16 * 16 * 4
     assert max(memory) - min(memory) < 12 * one_picture, memory
+
+
+def test_pictures_are_made_in_the_precision_that_is_asked_for(tiny, tmp_path):
+    images = write_pictures(tmp_path / "images", 2)
+    gain = {}
+    for precision in ("float32", "tf32", "bfloat16"):
+        edited(tiny, images, tmp_path / precision, RED, precision=precision)
+        gain[precision] = read_metrics(str(tmp_path / precision))["clip_after"].to_numpy()
+    assert np.array_equal(gain["float32"], gain["tf32"])  # a CPU has no TF32
+    assert 1e-6 < np.abs(gain["float32"] - gain["bfloat16"]).max() < 1e-2
