@@ -30,6 +30,9 @@ from tasks.rows import curve_frame, edit_rows
 from tasks.stopwatch import Stopwatch
 from tasks.writing import picture_writer
 
+SOUND = "sound"
+NOT_FINITE = Failure("NotFinite", "the edit leads to numbers that are none: use a smaller strength")
+
 
 @dataclass(frozen=True)
 class EditedPart:
@@ -129,13 +132,15 @@ def _apply(shop: Shop, edit: CompiledEdit, size: Halving, inverted: InvertedBatc
         with shop.watch.time("metrics"):
             measures = edit_measures(part.seen, see(shop.models, edited.images), edit.wording)
             measures["delta_norm"] = (edited.styles - part.s).norm(dim=1)
-            kept = on_host(measures | dict(edited.measures))
+            sound = edited.images.flatten(1).isfinite().all(dim=1) & measures["delta_norm"].isfinite()
+            kept = on_host(measures | dict(edited.measures) | {SOUND: sound})
+        lost = {place: NOT_FINITE for place, good in enumerate(kept.pop(SOUND)) if not good}
         pictures = {f"images/{name}/{{}}.png": to_bytes(edited.images)}
         pictures |= {f"steps/{name}/{{}}/{step:04d}.png": stage for step, stage in edited.stages.items()}
         return EditedPart(
             positions=positions,
             measures=kept,
-            failures={positions[place]: why for place, why in edited.failures.items()},
+            failures={positions[place]: why for place, why in (lost | dict(edited.failures)).items()},
             curves={curve: values.cpu().numpy() for curve, values in edited.curves.items()},
             batch=min(shop.sizes.inversion.size, size.size),
         ), {file: each.cpu().numpy() for file, each in pictures.items()}

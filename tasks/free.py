@@ -22,6 +22,7 @@ from styleclip.metrics import clip_similarity
 from styleclip.optimization import OptimizationSettings, Optimized, optimize_latents
 from styleclip.precision import Precision, computing_in
 from tasks.decoding import to_bytes
+from tasks.inversion import unfinished
 from tasks.models import bundle
 from tasks.optimizing import NOT_FINITE
 from tasks.planning import fingerprint_of, missing_shards, package_version, run_id, settings_of
@@ -73,13 +74,16 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     fingerprint["targets"] = targets
     plan = RunPlan(tuple(PlannedImage(name, "", "") for name in names), (), len(names), fingerprint)
     keep_plan(job.output, plan)
-    if not missing_shards(job.output, FLOW, plan):
+    generator = models.generator
+    if not LatentStore.exists(job.latents):
+        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)}
+        LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
+    if not unfinished(job.latents, run_id(plan), missing_shards(job.output, FLOW, plan)):
         codes = LatentStore.open(job.latents)
         return _summary(job, len(names), int((~codes.ok).sum()), done_before=True)
     settings = OptimizationSettings(
         steps=job.steps, learning_rate=job.learning_rate, patience=job.patience, lambda_l2=0.0
     )
-    generator = models.generator
     w = generator.w_avg.expand(len(names), generator.num_ws, generator.w_dim)
     with watch.time("edit"), computing_in(job.precision):
         found = optimize_latents(generator, models.clip, texts, w, settings)
@@ -87,9 +91,6 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     for name, picture, sound in zip(names, pictures, found.finite.tolist(), strict=True):
         if sound:
             encode_image(picture, join(job.output, "images", f"{name}.png"))
-    if not LatentStore.exists(job.latents):
-        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)}
-        LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
     LatentStore.open(job.latents).write_shard(0, found.moved.cpu().numpy(), found.finite.cpu().numpy())
     curves = {name: values.cpu().numpy() for name, values in found.curves.items()}
     write_curves(job.output, FLOW, "shard-00000", long_curves(curves, names))

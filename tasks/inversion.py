@@ -10,6 +10,7 @@ import torch
 from prefect import task
 
 from storage.datasets import list_images
+from storage.errors import PlanMismatch
 from storage.images import encode_image
 from storage.landmarks import keep_landmarks
 from storage.latents import LatentStore
@@ -103,7 +104,21 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
             {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)},
             job.shard_size,
         )
-    return PlannedInversion(len(plan.shards), missing_shards(job.output, "invert", plan), folder.skipped)
+    missing = unfinished(job.latents, run_id(plan), missing_shards(job.output, "invert", plan))
+    return PlannedInversion(len(plan.shards), missing, folder.skipped)
+
+
+def unfinished(latents: str, run: str, missing: list[int]) -> list[int]:
+    """Shards that lack their commit or their codes: a store that was deleted, or made anew, has none.
+
+    Raises PlanMismatch for a store of another run, whose codes would get these images' ids.
+    """
+    store = LatentStore.open(latents)
+    if store.attrs.get("run") != run:
+        raise PlanMismatch(
+            f"{latents} holds the codes of another run: delete it, or choose another output folder"
+        )
+    return sorted({*missing, *store.missing_shards()})
 
 
 @task(
@@ -122,7 +137,8 @@ def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
     watch = Stopwatch(models.device)
     with watch.time("decode"):
         faces = faces_in(job.output, job.align, [image.id for image in images], models)
-        decoded = decode([image.path for image in images], models.image_size, faces)
+        hashes = [image.hash for image in images]
+        decoded = decode([image.path for image in images], models.image_size, faces, hashes)
     codes = np.zeros((len(images), encoder.num_ws, encoder.w_dim), np.float32)
     failures = dict(decoded.failures)
     measures: dict[int, dict[str, float]] = {}

@@ -55,7 +55,7 @@ class EditJob:
 class Planned:
     """A written plan: `missing` are the shards that no run has finished yet, `skipped` files are no images by name.
 
-    unknown_words: words of the targets that the CLIP was never trained on.
+    unknown_words: words of the edits that the CLIP was never trained on.
     """
 
     images: int

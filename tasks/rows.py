@@ -72,7 +72,8 @@ def _failed(failure: Failure) -> dict[str, Any]:
 
 def _words(edit: CompiledEdit) -> dict[str, Any]:
     words = {name: edit.words[name] for name in ("method", "neutral", "target")}
-    return {"edit": edit.words["name"]} | words | dict(edit.columns)
+    unknown = ", ".join(edit.wording.unknown_words) or None
+    return {"edit": edit.words["name"]} | words | {"unknown_words": unknown} | dict(edit.columns)
 
 
 def _time(edit: CompiledEdit, watch: Stopwatch, images: int) -> dict[str, float]:

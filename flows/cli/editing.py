@@ -164,6 +164,10 @@ def report(voice: Voice, summary: dict[str, Any]) -> None:
     )
     for edit_name, size in summary["halved_batches"].items():
         voice.say(f"Out of memory: {edit_name} went on with batches of {size}.")
+    if summary["unknown_words"]:
+        from flows.edit import words_never_seen
+
+        voice.say(words_never_seen(summary))
     output = summary["run"]
     voice.say(f"Images:  {output}/images/EDIT/ID.png")
     voice.say(f"Metrics: {output}/metrics    python: storage.read_metrics('{output}')")
