@@ -62,6 +62,12 @@ def edit(params: EditParams) -> dict[str, Any]:
     return summary
 
 
+def words_never_seen(summary: dict[str, Any]) -> str:
+    """One line about words that mean nothing to the CLIP, so that a run without effect is not taken for a done one."""
+    words = ", ".join(summary["unknown_words"])
+    return f"Words this CLIP has never seen: {words}. Edits by them follow noise: choose other words, or another CLIP."
+
+
 def publish(params: EditParams, summary: dict[str, Any]) -> None:
     """The run's artifacts in Prefect, and the same picture grid as a file in the run folder."""
     pictures = sample_pictures(params.output)
@@ -77,9 +83,11 @@ def publish(params: EditParams, summary: dict[str, Any]) -> None:
         f" Out of memory: {name} went on with batches of {size}."
         for name, size in summary["halved_batches"].items()
     )
+    unknown = f" {words_never_seen(summary)}" if summary["unknown_words"] else ""
     create_markdown_artifact(
         f"## {summary['images']} images × {summary['edits']} edits\n\n{failures}"
-        f"{': ' + summary['reasons'] if summary['reasons'] else ''}.{halved} Everything is in `{params.output}`.\n\n"
+        f"{': ' + summary['reasons'] if summary['reasons'] else ''}.{halved}{unknown} "
+        f"Everything is in `{params.output}`.\n\n"
         f"{markdown_table(summary['table'])}\n\n{grid}\n",
         key="edit-summary",
         description=f"Edits of {params.images}",

@@ -40,7 +40,7 @@ FIELDS_OF = {
 class EditSpec(BaseModel):
     """One edit in words; lists of strengths make a grid of edits. Empty fields take the defaults of the method."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     target: str | None = Field(
         default=None,

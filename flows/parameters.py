@@ -19,6 +19,10 @@ ALIGN = (
 LANDMARKS = (
     "JSON, CSV or Parquet table of landmarks; empty: NAME.landmarks.json or a landmarks.* in the folder."
 )
+PRECISION = (
+    "float32; tf32: rounds inside of convolutions and matrix products, faster on an A100, an H100 or later; bfloat16: "
+    "the generator computes in it, all other networks in float32."
+)
 
 
 class _Parameters(BaseModel):
@@ -77,6 +81,7 @@ class InvertParams(_Parameters):
     shard_size: int = Field(default=32, ge=1, description="Images per task, and per commit.")
     batch: int = Field(default=16, ge=1, description="Images on the device at once.")
     refine_steps: int = Field(default=0, ge=0, le=100_000, description=REFINE)
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(default="float32", description=PRECISION)
     align: Literal["none", "landmarks", "detector"] = Field(default="none", description=ALIGN)
     landmarks: str | None = Field(default=None, description=LANDMARKS)
     save_reconstruction: bool = Field(
@@ -102,6 +107,7 @@ class EditParams(_Parameters):
     shard_size: int = Field(default=32, ge=1, description="Images per task, and per commit.")
     batch: int = Field(default=16, ge=1, description="Images on the device at once.")
     refine_steps: int = Field(default=0, ge=0, le=100_000, description=REFINE)
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(default="float32", description=PRECISION)
     align: Literal["none", "landmarks", "detector"] = Field(default="none", description=ALIGN)
     landmarks: str | None = Field(default=None, description=LANDMARKS)
     max_failed_fraction: float = Field(
@@ -123,6 +129,7 @@ class FreeParams(_Parameters):
     patience: int = Field(
         default=0, ge=0, description="Stop when the loss has not fallen for this many steps; 0: never."
     )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(default="float32", description=PRECISION)
 
 
 class TrainMappersParams(_Parameters):

@@ -52,7 +52,7 @@ def decode_image(source: str | bytes, size: int | None) -> np.ndarray:
     (ConnectionError, TimeoutError) pass as they are, so that the shard is tried again.
     """
     assert size is None or size > 0, size
-    data = source if isinstance(source, bytes) else _read(source)
+    data = source if isinstance(source, bytes) else read_image(source)
     if not data:
         raise ImageError("Empty", "the file has no bytes")
     kind = format_of(data)
@@ -82,7 +82,8 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _read(uri: str) -> bytes:
+def read_image(uri: str) -> bytes:
+    """The bytes of an image file. Raises ImageError when there are none to be had; errors of the network pass."""
     try:
         if (length := uris.size_of(uri)) > MAX_BYTES:
             raise ImageError("TooLarge", f"{length:,} bytes; the limit is {MAX_BYTES:,}")

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from storage import uris
 from storage.errors import StorageError, StoreCorrupt
 
-SCHEMA_VERSION = 2
-"""2: optimization and mappers (space, steps, lambda_*, learning_rate, relative, mapper), batch. 1 is read, too."""
+SCHEMA_VERSION = 3
+"""2: optimization and mappers (space, steps, lambda_*, learning_rate, relative, mapper), batch. 3: unknown_words. Older
+ones are read, too."""
 
 KEYS = [
     ("image_id", pa.string()),
@@ -31,6 +32,7 @@ VALUES = [
     ("method", pa.string()),
     ("neutral", pa.string()),
     ("target", pa.string()),
+    ("unknown_words", pa.string()),
     ("alpha", pa.float64()),
     ("beta", pa.float64()),
     ("channels_used", pa.int64()),

@@ -19,6 +19,8 @@ COUNTS = (5, 68)
 LEFT_EYE, RIGHT_EYE, MOUTH_CORNERS = slice(36, 42), slice(42, 48), [48, 54]
 """Of the 68 points of the iBUG 300-W scheme, which dlib and many others predict."""
 SUPERSAMPLING = 4
+LARGEST_CANVAS = 1 << 26
+"""Pixels of a picture that was made smaller and continued beyond its edges: far more than any generator draws."""
 LARGEST_SIDE = 4.0
 """A frame of more than so many times the picture's longer side is a mistake in the landmarks."""
 
@@ -144,6 +146,9 @@ def _padded(picture: Image.Image, frame: FaceFrame) -> tuple[Image.Image, FaceFr
         return picture, frame
     least = round(frame.side * 0.3)
     (left, top), (right, bottom) = np.maximum(before, least), np.maximum(after, least)
+    # A picture that is one pixel high cannot be made smaller, so what surrounds its square would stay enormous.
+    if (picture.width + left + right) * (picture.height + top + bottom) > LARGEST_CANVAS:
+        raise AlignmentError("the picture is too narrow for a face of the size that its landmarks span")
     wide = np.pad(np.asarray(picture), ((top, bottom), (left, right), (0, 0)), mode="reflect").astype(
         np.float32
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from storage.errors import ImageError
-from storage.images import decode_image
+from storage.images import decode_image, read_image
 from storage.landmarks import Unusable
 from styleclip.alignment import align_face
 from styleclip.errors import AlignmentError, NoFaceError
@@ -44,21 +45,41 @@ class Decoded:
     ms: float
 
 
+CHANGED = Failure(
+    "Changed",
+    "it is no longer what the run was planned with; run the same command with --retry-failed to edit it as it is now",
+)
+
+
+def short_hash(content: bytes) -> str:
+    """What a plan knows content by: the first 16 hex digits of its sha256, as `storage.datasets.content_hash`."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def decode(
-    paths: Sequence[str], size: int, faces: Sequence[np.ndarray | Unusable] | FaceDetector | None = None
+    paths: Sequence[str],
+    size: int,
+    faces: Sequence[np.ndarray | Unusable] | FaceDetector | None = None,
+    hashes: Sequence[str] | None = None,
 ) -> Decoded:
     """Read `paths` as squares of `size` pixels, several at a time.
 
-    With `faces`, landmarks (one entry per path) or a detector of them, each face is brought into the FFHQ frame, from
-    all pixels of its file; without, the middle of each picture is taken.
+    `hashes` are those that were planned: a file that has changed since is a failure. With `faces`, landmarks (one entry
+    per path) or a detector of them, each face is brought into the FFHQ frame, from all pixels of its file; without, the
+    middle of each picture is taken.
     """
     begun = time.perf_counter()
 
-    def read(path: str, face: np.ndarray | Unusable | FaceDetector | None) -> np.ndarray | Failure:
+    def read(
+        path: str, face: np.ndarray | Unusable | FaceDetector | None, planned: str | None
+    ) -> np.ndarray | Failure:
         try:
+            content = read_image(path)
+            if planned is not None and short_hash(content) != planned:
+                return CHANGED
             if face is None:
-                return decode_image(path, size)
-            whole = decode_image(path, None)
+                return decode_image(content, size)
+            whole = decode_image(content, None)
             if isinstance(face, Unusable):
                 return Failure(face.error_class, face.reason)
             return align_face(whole, face.find(whole) if isinstance(face, FaceDetector) else face, size)
@@ -68,10 +89,12 @@ def decode(
             return Failure("NoFace", str(error))
         except AlignmentError as error:
             return Failure("BadLandmarks", str(error))
+        except MemoryError:
+            return Failure("OutOfMemory", "there is not enough memory to decode and align it")
 
     with ThreadPoolExecutor(DECODERS) as pool:
         each = faces if isinstance(faces, Sequence) else [faces] * len(paths)
-        results = list(pool.map(read, paths, each))
+        results = list(pool.map(read, paths, each, hashes or [None] * len(paths)))
     positions = [i for i, result in enumerate(results) if not isinstance(result, Failure)]
     images = [result for result in results if not isinstance(result, Failure)]
     return Decoded(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,50 +11,51 @@ from prefect import task
 from torch import Tensor
 
 from storage.curves import write_curves
-from storage.images import encode_image
 from storage.metrics import write_shard
 from storage.uris import join
 from styleclip.bundle import Bundle
 from styleclip.passes import pass_size
+from styleclip.precision import computing_in
 from tasks.decoding import Failure, to_bytes, to_device
 from tasks.edits import compile_edits
 from tasks.encoding import invert_images
 from tasks.halving import Halving
 from tasks.inputs import read_inputs
 from tasks.measuring import edit_measures, inversion_measures, see
-from tasks.methods import CompiledEdit, Edited, InvertedBatch
+from tasks.methods import CompiledEdit, InvertedBatch
 from tasks.models import bundle
 from tasks.planning import EditJob, plan_of, run_id
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.rows import curve_frame, edit_rows
 from tasks.stopwatch import Stopwatch
+from tasks.writing import picture_writer
 
-WRITERS = 4
-"""Threads per task that compress PNG files."""
+SOUND = "sound"
+NOT_FINITE = Failure("NotFinite", "the edit leads to numbers that are none: use a smaller strength")
 
 
 @dataclass(frozen=True)
 class EditedPart:
-    """One edit on some images of a shard: their positions, and measures [n] of `edited`; all on the device.
+    """What is kept of one edit on some images of a shard, all of it on the host; the pictures are not.
 
-    batch: how many images may be on the device at once, after what was learnt about its memory.
+    positions in the shard; measures: name → n numbers; failures: position → why it has no picture; curves: name →
+    float32 [steps, n]; batch: how many images may be on the device at once, after what was learnt about its memory.
     """
 
     positions: list[int]
-    edited: Edited
-    measures: dict[str, Tensor]
+    measures: dict[str, list[float]]
+    failures: dict[int, Failure]
+    curves: dict[str, np.ndarray]
     batch: int
 
 
 @dataclass
 class Batch:
-    """What one batch gave: positions in the shard; name of a picture folder → uint8 [n, H, W, 3] on the device;
-    `shared` measures of the inversion, each [n]; per edit the parts that its images were done in, and by position
-    why one could not be done."""
+    """What is kept of one batch, all of it on the host: positions in the shard; `shared` measures of the inversion,
+    each of n; per edit the parts that its images were done in, and by position why one could not be done."""
 
     positions: list[int]
-    pictures: dict[str, Tensor]
-    shared: dict[str, Tensor]
+    shared: dict[str, list[float]]
     parts: list[list[EditedPart]] = field(default_factory=list)
     failures: list[dict[int, Failure]] = field(default_factory=list)
 
@@ -68,75 +68,105 @@ class Sizes:
         self.edits = [Halving(batch, passes) for _ in range(edits)]
 
 
-@torch.inference_mode()
-def edit_batch(
-    models: Bundle,
-    edits: Sequence[CompiledEdit],
-    inputs: np.ndarray,
-    positions: list[int],
-    job: EditJob,
-    watch: Stopwatch,
-    sizes: Sizes,
-) -> Batch:
-    """Invert images and make every edit; nothing leaves the device before the batch is done.
+@dataclass(frozen=True)
+class Shop:
+    """What the batches of a shard share; ids of its images; write(picture uint8 [H, W, 3], URI)."""
 
-    inputs: images uint8 [n, H, W, 3], or latent codes float32 [n, num_ws, w_dim] of images inverted before.
+    models: Bundle
+    edits: Sequence[CompiledEdit]
+    job: EditJob
+    ids: Sequence[str]
+    watch: Stopwatch
+    sizes: Sizes
+    write: Callable[[np.ndarray, str], None]
+
+    def save(
+        self, pictures: np.ndarray, positions: Sequence[int], name: str, without: Mapping[int, Failure]
+    ) -> None:
+        """Hand over pictures uint8 [n, H, W, 3] as files called `name` ({}: the id); not those of failures."""
+        with self.watch.time("write"):
+            for position, picture in zip(positions, pictures, strict=True):
+                if position not in without:
+                    self.write(picture, join(self.job.output, name.format(self.ids[position])))
+
+
+@torch.inference_mode()
+def edit_batch(shop: Shop, inputs: np.ndarray, positions: list[int]) -> Batch:
+    """Invert images and make every edit; pictures go to their files as soon as they are made.
+
+    inputs: images uint8 [n, H, W, 3], or latent codes float32 [n, num_ws, w_dim] of images inverted before. Of an edit
+    only one batch of pictures is ever in memory, however large the shard and however many the edits.
     """
-    pictures: dict[str, Tensor] = {}
+    models, job = shop.models, shop.job
     source = None
-    with watch.time("invert"):
+    with shop.watch.time("invert"):
         if inputs.ndim == 3:
             w = torch.from_numpy(inputs).to(models.device)
         else:
             source = to_device(inputs, models.device)
-            w = invert_images(models, source, job.refine_steps, sizes.inversion.halvings)
+            w = invert_images(models, source, job.refine_steps, shop.sizes.inversion.halvings)
         s = models.generator.styles(w)
         reconstruction = models.generator.synthesize(s)
-    with watch.time("metrics"):
+    with shop.watch.time("metrics"):
         seen = see(models, reconstruction)
         shared = {} if source is None else inversion_measures(see(models, source), seen)
-        batch = Batch(positions, pictures, shared)
+    batch = Batch(positions, on_host(shared))
     if job.save_source and source is not None:
-        pictures["source"] = to_bytes(source)
+        shop.save(to_bytes(source).cpu().numpy(), positions, "images/source/{}.png", {})
     if job.save_reconstruction:
-        pictures["reconstruction"] = to_bytes(reconstruction)
+        shop.save(to_bytes(reconstruction).cpu().numpy(), positions, "images/reconstruction/{}.png", {})
     inverted = InvertedBatch(w, s, seen)
-    for number, edit in enumerate(edits):
-        _apply(models, edit, inverted, batch, watch, sizes, number)
+    for edit, size in zip(shop.edits, shop.sizes.edits, strict=True):
+        _apply(shop, edit, size, inverted, batch)
     return batch
 
 
-def _apply(
-    models: Bundle,
-    edit: CompiledEdit,
-    inverted: InvertedBatch,
-    batch: Batch,
-    watch: Stopwatch,
-    sizes: Sizes,
-    number: int,
-) -> None:
+def _apply(shop: Shop, edit: CompiledEdit, size: Halving, inverted: InvertedBatch, batch: Batch) -> None:
     """One edit on a batch, in as many parts as the memory asks for."""
-    size = sizes.edits[number]
+    name = edit.words["name"]
 
-    def work(rows: slice) -> EditedPart:
-        part = inverted.part(rows, size.halvings)
-        with watch.time(f"edit/{edit.words['name']}"):
-            edited = edit.apply(models, part)
-        with watch.time("metrics"):
-            measures = edit_measures(part.seen, see(models, edited.images), edit.wording)
+    def work(rows: slice) -> tuple[EditedPart, dict[str, np.ndarray]]:
+        part, positions = inverted.part(rows, size.halvings), batch.positions[rows]
+        with shop.watch.time(f"edit/{name}"):
+            edited = edit.apply(shop.models, part)
+        with shop.watch.time("metrics"):
+            measures = edit_measures(part.seen, see(shop.models, edited.images), edit.wording)
             measures["delta_norm"] = (edited.styles - part.s).norm(dim=1)
-        limit = min(sizes.inversion.size, size.size)
-        return EditedPart(batch.positions[rows], edited, measures | dict(edited.measures), limit)
+            sound = edited.images.flatten(1).isfinite().all(dim=1) & measures["delta_norm"].isfinite()
+            kept = on_host(measures | dict(edited.measures) | {SOUND: sound})
+        lost = {place: NOT_FINITE for place, good in enumerate(kept.pop(SOUND)) if not good}
+        pictures = {f"images/{name}/{{}}.png": to_bytes(edited.images)}
+        pictures |= {f"steps/{name}/{{}}/{step:04d}.png": stage for step, stage in edited.stages.items()}
+        return EditedPart(
+            positions=positions,
+            measures=kept,
+            failures={positions[place]: why for place, why in (lost | dict(edited.failures)).items()},
+            curves={curve: values.cpu().numpy() for curve, values in edited.curves.items()},
+            batch=min(shop.sizes.inversion.size, size.size),
+        ), {file: each.cpu().numpy() for file, each in pictures.items()}
 
-    parts, failures = [], {}
+    parts: list[EditedPart] = []
+    failures: dict[int, Failure] = {}
     for rows, outcome in size.over(len(inverted), work):
         if isinstance(outcome, Failure):
             failures[batch.positions[rows.start]] = outcome
             continue
-        parts.append(outcome)
-        failures |= {outcome.positions[place]: why for place, why in outcome.edited.failures.items()}
+        # Only now, when the device holds nothing of this part any more: waiting for the writers costs no memory there.
+        part, pictures = outcome
+        for file, each in pictures.items():
+            shop.save(each, part.positions, file, part.failures)
+        parts.append(part)
+        failures |= part.failures
     batch.parts.append(parts)
     batch.failures.append(failures)
+
+
+def on_host(measures: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """Measures, each [n] on the device, as numbers: one transfer for all of them."""
+    if not measures:
+        return {}
+    table = torch.stack([values.double() for values in measures.values()]).tolist()
+    return dict(zip(measures, table, strict=True))
 
 
 @task(
@@ -157,24 +187,19 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     with watch.time("decode"):
         decoded = read_inputs(job.images, job.output, job.align, images, models)
     sizes = Sizes(job.batch, len(edits), pass_size(models.generator))
-
-    def work(part: slice) -> Batch:
-        return edit_batch(models, edits, decoded.images[part], decoded.positions[part], job, watch, sizes)
-
     failures = dict(decoded.failures)
     batches: list[Batch] = []
-    with ThreadPoolExecutor(WRITERS) as writers:
-        written: list[Future[None]] = []
+    with picture_writer() as write, computing_in(job.precision):
+        shop = Shop(models, edits, job, ids, watch, sizes, write)
+
+        def work(part: slice) -> Batch:
+            return edit_batch(shop, decoded.images[part], decoded.positions[part])
+
         for part, batch in sizes.inversion.over(len(decoded.positions), work):
             if isinstance(batch, Failure):
                 failures[decoded.positions[part.start]] = batch
-                continue
-            with watch.time("write"):
-                written += _write_pictures(batch, edits, ids, job.output, writers)
-            batches.append(batch)
-        with watch.time("write"):
-            for picture in written:
-                picture.result()
+            else:
+                batches.append(batch)
     rows = edit_rows(job, images, edits, failures, batches, watch)
     curves = curve_frame(edits, batches, ids)
     if len(curves):
@@ -182,27 +207,3 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     write_shard(job.output, "edit", run_id(plan), shard, rows)
     failed = sum(row["status"] == "failed" for row in rows)
     return {"shard": shard, "ok": len(rows) - failed, "failed": failed}
-
-
-def _write_pictures(
-    batch: Batch, edits: Sequence[CompiledEdit], ids: list[str], output: str, writers: ThreadPoolExecutor
-) -> list[Future[None]]:
-    """Take the batch's pictures off the device and hand them to the writers; pictures of failures are left out."""
-    jobs: list[Future[None]] = []
-
-    def write(pictures: Tensor, names: Sequence[str | None]) -> None:
-        for name, picture in zip(names, pictures.cpu().numpy(), strict=True):
-            if name is not None:
-                jobs.append(writers.submit(encode_image, picture, join(output, name)))
-
-    for folder, pictures in batch.pictures.items():
-        write(pictures, [f"images/{folder}/{ids[position]}.png" for position in batch.positions])
-    batch.pictures.clear()
-    for edit, parts, failures in zip(edits, batch.parts, batch.failures, strict=True):
-        name = edit.words["name"]
-        for part in parts:
-            kept = [None if position in failures else ids[position] for position in part.positions]
-            write(to_bytes(part.edited.images), [id_ and f"images/{name}/{id_}.png" for id_ in kept])
-            for step, pictures in part.edited.stages.items():
-                write(pictures, [id_ and f"steps/{name}/{id_}/{step:04d}.png" for id_ in kept])
-    return jobs

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from styleclip.errors import BundleError, StyleclipError
+from styleclip.precision import computing_in
 from tasks.directing import compile_direction
 from tasks.mapping import compile_mapping
 from tasks.methods import CompiledEdit, Setting
@@ -37,7 +38,8 @@ def compile_edits(
 
 @functools.lru_cache(maxsize=4)
 def _compile(setting: Setting, edits: str) -> list[CompiledEdit]:
-    with torch.inference_mode():
+    # made once per process and used by runs in any precision: a few words cost no time
+    with torch.inference_mode(), computing_in("float32"):
         return [_one(setting, edit) for edit in json.loads(edits)]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,10 +20,12 @@ from styleclip.directions import embed_prompt
 from styleclip.errors import StyleclipError
 from styleclip.metrics import clip_similarity
 from styleclip.optimization import OptimizationSettings, Optimized, optimize_latents
+from styleclip.precision import Precision, computing_in
 from tasks.decoding import to_bytes
+from tasks.inversion import unfinished
 from tasks.models import bundle
 from tasks.optimizing import NOT_FINITE
-from tasks.planning import missing_shards, run_id
+from tasks.planning import fingerprint_of, missing_shards, package_version, run_id, settings_of
 from tasks.rows import long_curves
 from tasks.stopwatch import Stopwatch
 
@@ -42,6 +43,7 @@ class FreeJob:
     steps: int
     learning_rate: float
     patience: int
+    precision: Precision = "float32"
 
     @property
     def latents(self) -> str:
@@ -60,36 +62,38 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     models = bundle(job.bundle, job.device)
     watch = Stopwatch(models.device)
     names = list(targets)
-    with torch.no_grad():
+    with torch.no_grad(), computing_in("float32"):
         try:
             texts = torch.stack(
                 [embed_prompt(models.clip, words, models.templates) for words in targets.values()]
             )
         except StyleclipError as error:
             raise type(error)(f"free generation: {error}") from error
-    asked = asdict(job) | {"output": None, "device": None}
-    fingerprint = {"flow": FLOW, "weights": dict(models.fingerprint), **asked, "targets": targets}
+    asked = {name: getattr(job, name) for name in ("seed", "steps", "learning_rate", "patience")}
+    fingerprint = fingerprint_of(FLOW, models, job.precision) | settings_of(models) | asked
+    fingerprint["targets"] = targets
     plan = RunPlan(tuple(PlannedImage(name, "", "") for name in names), (), len(names), fingerprint)
     keep_plan(job.output, plan)
-    if not missing_shards(job.output, FLOW, plan):
+    generator = models.generator
+    if not LatentStore.exists(job.latents):
+        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)}
+        LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
+    if not unfinished(job.latents, run_id(plan), missing_shards(job.output, FLOW, plan)):
         codes = LatentStore.open(job.latents)
         return _summary(job, len(names), int((~codes.ok).sum()), done_before=True)
     settings = OptimizationSettings(
         steps=job.steps, learning_rate=job.learning_rate, patience=job.patience, lambda_l2=0.0
     )
-    generator = models.generator
     w = generator.w_avg.expand(len(names), generator.num_ws, generator.w_dim)
-    with watch.time("edit"):
+    with watch.time("edit"), computing_in(job.precision):
         found = optimize_latents(generator, models.clip, texts, w, settings)
     pictures = to_bytes(found.images).cpu().numpy()
     for name, picture, sound in zip(names, pictures, found.finite.tolist(), strict=True):
         if sound:
             encode_image(picture, join(job.output, "images", f"{name}.png"))
-    if not LatentStore.exists(job.latents):
-        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)}
-        LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
     LatentStore.open(job.latents).write_shard(0, found.moved.cpu().numpy(), found.finite.cpu().numpy())
-    write_curves(job.output, FLOW, "shard-00000", long_curves(found.curves, names))
+    curves = {name: values.cpu().numpy() for name, values in found.curves.items()}
+    write_curves(job.output, FLOW, "shard-00000", long_curves(curves, names))
     write_shard(job.output, FLOW, run_id(plan), 0, _rows(job, models, targets, texts, found, watch))
     return _summary(job, len(names), int((~found.finite).sum()), done_before=False)
 
@@ -107,11 +111,12 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """One row per target; `clip_before` is that of the mean latent's picture."""
     before = 1 - found.curves["clip_loss"][0]
-    after = clip_similarity(models.clip.encode_image(found.images), texts)
+    with computing_in(job.precision):
+        after = clip_similarity(models.clip.encode_image(found.images), texts)
     common = {
         "path": "", "input_hash": "", "method": "optimize", "space": "w+", "lambda_l2": 0.0, "lambda_id": 0.0,
         "learning_rate": job.learning_rate, "relative": 0.0, "seed": job.seed, "bundle": job.bundle,
-        "package_version": version("styleclip-flows"),
+        "package_version": package_version(),
     } | watch.per(len(targets))  # fmt: skip
     rows = []
     for place, (name, words) in enumerate(targets.items()):

@@ -11,15 +11,23 @@ import torch
 from tasks.decoding import Failure
 
 T = TypeVar("T")
+WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    # cuDNN tries its algorithms in turn, and none of them got its workspace
+    "unable to find an engine",
+    "Unable to find a valid cuDNN algorithm",
+)
+"""How torch says it for the CPU, and CUDA's libraries: only the device's allocator has an error class of its own."""
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory, of the device or of the machine, is used up."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # torch has no class of its own for the CPU, and some CUDA libraries report in words only
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in WORDS)
 
 
 class Halving:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
+
+import numpy as np
 
 from storage.datasets import ImageFolder, list_images
 from storage.errors import StorageError
@@ -13,7 +14,7 @@ from storage.plan import PlannedImage
 from styleclip.bundle import Bundle
 from styleclip.errors import AlignmentError, BundleError, EditError
 from tasks.aligning import Align, Landmarks, faces_in, landmarks_for
-from tasks.decoding import Decoded, Failure, decode
+from tasks.decoding import CHANGED, Decoded, Failure, decode, short_hash
 
 NO_CODE = Failure("NoCode", "its inversion failed, so there is no code to edit")
 
@@ -58,7 +59,7 @@ def list_codes(
     for first in range(0, len(store.ids), store.shard_size):
         part = slice(first, first + store.shard_size)
         for id_, code, good in zip(store.ids[part], store.read(part), ok[part], strict=True):
-            digest = hashlib.sha256(code.tobytes()).hexdigest()[:16] if good else "no code"
+            digest = short_hash(code.tobytes()) if good else "no code"
             planned.append(PlannedImage(id_, uri, digest))
     return planned
 
@@ -68,10 +69,20 @@ def read_codes(uri: str, images: Sequence[PlannedImage]) -> Decoded:
     begun = time.perf_counter()
     store = LatentStore.open(uri)
     ok = dict(zip(store.ids, store.ok.tolist(), strict=True))
-    positions = [position for position, image in enumerate(images) if ok[image.id]]
-    codes = store.read([images[position].id for position in positions])
+    with_code = [position for position, image in enumerate(images) if ok[image.id]]
+    codes = store.read([images[position].id for position in with_code])
     failures = {position: NO_CODE for position, image in enumerate(images) if not ok[image.id]}
-    return Decoded(positions, codes, failures, 1000 * (time.perf_counter() - begun) / max(len(images), 1))
+    same = [
+        short_hash(code.tobytes()) == images[place].hash for place, code in zip(with_code, codes, strict=True)
+    ]
+    failures |= {position: CHANGED for position, good in zip(with_code, same, strict=True) if not good}
+    positions = [position for position, good in zip(with_code, same, strict=True) if good]
+    return Decoded(
+        positions,
+        codes[np.array(same, bool)],
+        failures,
+        1000 * (time.perf_counter() - begun) / max(len(images), 1),
+    )
 
 
 def read_inputs(uri: str, run: str, align: Align, images: Sequence[PlannedImage], models: Bundle) -> Decoded:
@@ -79,4 +90,6 @@ def read_inputs(uri: str, run: str, align: Align, images: Sequence[PlannedImage]
     if is_latents(uri):
         return read_codes(uri, images)
     faces = faces_in(run, align, [image.id for image in images], models)
-    return decode([image.path for image in images], models.image_size, faces)
+    return decode(
+        [image.path for image in images], models.image_size, faces, [image.hash for image in images]
+    )

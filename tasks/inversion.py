@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from prefect import task
 
 from storage.datasets import list_images
+from storage.errors import PlanMismatch
 from storage.images import encode_image
 from storage.landmarks import keep_landmarks
 from storage.latents import LatentStore
@@ -18,13 +18,23 @@ from storage.metrics import write_shard
 from storage.plan import keep_plan
 from storage.uris import join
 from styleclip.bundle import Bundle
+from styleclip.passes import pass_size
+from styleclip.precision import Precision, computing_in
 from tasks.aligning import Align, alignment_of, faces_in, landmarks_for
 from tasks.decoding import Failure, decode, to_bytes, to_device
 from tasks.encoding import invert_images
 from tasks.halving import Halving
 from tasks.measuring import inversion_measures, see
 from tasks.models import bundle
-from tasks.planning import check_can_invert, missing_shards, plan_for, plan_of, run_id
+from tasks.planning import (
+    check_can_invert,
+    fingerprint_of,
+    missing_shards,
+    package_version,
+    plan_for,
+    plan_of,
+    run_id,
+)
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.stopwatch import Stopwatch
 
@@ -47,6 +57,7 @@ class InvertJob:
     refine_steps: int = 0
     align: Align = "none"
     landmarks: str | None = None
+    precision: Precision = "float32"
 
     @property
     def latents(self) -> str:
@@ -75,9 +86,7 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
     models = bundle(job.bundle, job.device)
     encoder = check_can_invert(models)
     fingerprint = {
-        "flow": "invert",
-        "bundle": models.name,
-        "weights": dict(models.fingerprint),
+        **fingerprint_of("invert", models, job.precision),
         "save_reconstruction": job.save_reconstruction,
         "refine_steps": job.refine_steps,
         **alignment_of(job.align, found, models),
@@ -95,7 +104,21 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
             {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)},
             job.shard_size,
         )
-    return PlannedInversion(len(plan.shards), missing_shards(job.output, "invert", plan), folder.skipped)
+    missing = unfinished(job.latents, run_id(plan), missing_shards(job.output, "invert", plan))
+    return PlannedInversion(len(plan.shards), missing, folder.skipped)
+
+
+def unfinished(latents: str, run: str, missing: list[int]) -> list[int]:
+    """Shards that lack their commit or their codes: a store that was deleted, or made anew, has none.
+
+    Raises PlanMismatch for a store of another run, whose codes would get these images' ids.
+    """
+    store = LatentStore.open(latents)
+    if store.attrs.get("run") != run:
+        raise PlanMismatch(
+            f"{latents} holds the codes of another run: delete it, or choose another output folder"
+        )
+    return sorted({*missing, *store.missing_shards()})
 
 
 @task(
@@ -114,14 +137,16 @@ def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
     watch = Stopwatch(models.device)
     with watch.time("decode"):
         faces = faces_in(job.output, job.align, [image.id for image in images], models)
-        decoded = decode([image.path for image in images], models.image_size, faces)
+        hashes = [image.hash for image in images]
+        decoded = decode([image.path for image in images], models.image_size, faces, hashes)
     codes = np.zeros((len(images), encoder.num_ws, encoder.w_dim), np.float32)
     failures = dict(decoded.failures)
     measures: dict[int, dict[str, float]] = {}
-    batches = Halving(job.batch)
+    batches = Halving(job.batch, pass_size(models.generator))
 
     def work(part: slice) -> Inverted:
-        return _invert(job, models, decoded.images[part], batches.halvings, watch)
+        with computing_in(job.precision):
+            return _invert(job, models, decoded.images[part], batches.halvings, watch)
 
     for part, outcome in batches.over(len(decoded.positions), work):
         positions = decoded.positions[part]
@@ -142,7 +167,7 @@ def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
     common: dict[str, Any] = {
         "edit": ROW_NAME,
         "bundle": job.bundle,
-        "package_version": version("styleclip-flows"),
+        "package_version": package_version(),
         "seed": job.seed,
     }
     common |= watch.per(len(images))

@@ -22,7 +22,7 @@ class ChannelDirections:
     """A finished directions store in memory.
 
     directions float32 [C, D], std float32 [C], magnitude float32 [C, D] (mean unnormalised differences), all on
-    the device of the bundle; `fingerprint` is the sha256 of the directions' bytes.
+    the device of the bundle; `fingerprint` is the sha256 of all their bytes.
     """
 
     uri: str
@@ -71,11 +71,7 @@ def _directions(uri: str, models: Bundle) -> ChannelDirections:
             f"{uri} holds directions of shape {rows.shape}, bundle '{models.name}' needs {expected}: "
             "they belong to another generator or CLIP; make them with `styleclip precompute`"
         )
-    device = models.device
-    return ChannelDirections(
-        uri,
-        torch.from_numpy(rows).to(device),
-        torch.from_numpy(store.std).to(device),
-        torch.from_numpy(store.magnitude()).to(device),
-        hashlib.sha256(rows.tobytes()).hexdigest(),
-    )
+    arrays = rows, store.std, store.magnitude()
+    whole, std, magnitude = (torch.from_numpy(each).to(models.device) for each in arrays)
+    digest = hashlib.sha256(b"".join(each.tobytes() for each in arrays)).hexdigest()
+    return ChannelDirections(uri, whole, std, magnitude, digest)

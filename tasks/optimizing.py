@@ -16,6 +16,7 @@ from styleclip.directions import style_direction, style_statistics
 from styleclip.errors import BundleError
 from styleclip.optimization import OptimizationSettings, optimize_latents
 from styleclip.passes import in_passes, pass_size
+from styleclip.precision import computing_in
 from tasks.decoding import Failure, to_bytes
 from tasks.methods import Edited, InvertedBatch, Setting
 from tasks.wording import Wording, embed_words
@@ -104,7 +105,7 @@ class OptimizedEdit:
 @functools.lru_cache(maxsize=2)
 def channel_deviations(models: Bundle) -> Tensor:
     """The standard deviation of every style channel [C_total]; the same numbers at every call and in every process."""
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), computing_in("float32"):
         return style_statistics(
             models.generator, DEVIATION_SAMPLES, 0, models.truncation_psi, DEVIATION_SAMPLES
         )[1]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from prefect import task
@@ -19,6 +21,7 @@ from styleclip.bundle import Bundle, read_bundle
 from styleclip.errors import BundleError
 from styleclip.networks.e4e import E4e
 from styleclip.networks.encoder import Encoder
+from styleclip.precision import Precision
 from tasks.aligning import Align, alignment_of
 from tasks.edits import compile_edits
 from tasks.inputs import is_latents, list_codes, list_folder
@@ -45,13 +48,14 @@ class EditJob:
     refine_steps: int = 0
     align: Align = "none"
     landmarks: str | None = None
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
 class Planned:
     """A written plan: `missing` are the shards that no run has finished yet, `skipped` files are no images by name.
 
-    unknown_words: words of the targets that the CLIP was never trained on.
+    unknown_words: words of the edits that the CLIP was never trained on.
     """
 
     images: int
@@ -64,6 +68,34 @@ class Planned:
 def neutral_words(name: str) -> str:
     """What the images of a bundle show before any edit, in words; reads no weights."""
     return read_bundle(name).neutral
+
+
+def package_version() -> str:
+    """The version of this program."""
+    return version("styleclip-flows")
+
+
+def fingerprint_of(flow: str, models: Bundle, precision: Precision) -> dict[str, Any]:
+    """What decides the numbers of every run: the program, its arithmetic, the weights.
+
+    Not the device and not the batch: they change last bits only.
+    """
+    return {
+        "flow": flow,
+        "package_version": package_version(),
+        "precision": precision,
+        "bundle": models.name,
+        "weights": dict(models.fingerprint),
+    }
+
+
+def settings_of(models: Bundle) -> dict[str, Any]:
+    """What a bundle's file says that decides how words are embedded and how far channels vary."""
+    templates = json.dumps(list(models.templates)).encode()
+    return {
+        "templates": hashlib.sha256(templates).hexdigest()[:16],
+        "truncation_psi": models.truncation_psi,
+    }
 
 
 def run_id(plan: RunPlan) -> str:
@@ -127,19 +159,16 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
         images, skipped = hashed(folder), folder.skipped
     compiled = compile_edits(job.bundle, job.device, job.directions, edits)
     fingerprint: dict[str, Any] = {
-        "flow": "edit",
-        "bundle": models.name,
-        "weights": dict(models.fingerprint),
+        **fingerprint_of("edit", models, job.precision),
+        **settings_of(models),
         "seed": job.seed,
-        "batch": job.batch,
         "save_source": job.save_source,
         "save_reconstruction": job.save_reconstruction,
         "from_latents": from_latents,
         "refine_steps": job.refine_steps,
         **alignment_of(job.align, found, models),
+        "edits": {edit.words["name"]: dict(edit.fingerprint) for edit in compiled},
     }
-    for edit in compiled:
-        fingerprint |= edit.fingerprint
     plan = RunPlan(tuple(images), tuple(edits), job.shard_size, fingerprint)
     keep_plan(job.output, plan)
     if found is not None:

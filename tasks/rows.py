@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from storage.plan import PlannedImage
 from tasks.decoding import Failure
 from tasks.methods import CompiledEdit
-from tasks.planning import EditJob
+from tasks.planning import EditJob, package_version
 from tasks.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -33,7 +30,7 @@ def edit_rows(
     watch: Stopwatch,
 ) -> list[dict[str, Any]]:
     """One row per (image, edit), in the order of the plan; `failures`: position of an image that had no edit at all."""
-    common = {"seed": job.seed, "bundle": job.bundle, "package_version": version("styleclip-flows")}
+    common = {"seed": job.seed, "bundle": job.bundle, "package_version": package_version()}
     common |= watch.per(len(images), "decode", "invert")
     common |= watch.per(len(images) * len(edits), "metrics", "write")
     rows: list[list[dict[str, Any]]] = []
@@ -48,11 +45,10 @@ def edit_rows(
             of_image |= _failed(failure)
         rows.append([of_image | _words(edit) | _time(edit, watch, len(images)) for edit in edits])
     for batch in batches:
-        shared = {name: values.tolist() for name, values in batch.shared.items()}
         for number, (parts, failed) in enumerate(zip(batch.parts, batch.failures, strict=True)):
             for place, position in enumerate(batch.positions):
                 row = rows[position][number]
-                row |= {name: values[place] for name, values in shared.items()}
+                row |= {name: values[place] for name, values in batch.shared.items()}
                 if position in failed:
                     row |= _failed(failed[position])
             for part in parts:
@@ -61,9 +57,8 @@ def edit_rows(
 
 
 def _measured(part: EditedPart, rows: Sequence[dict[str, Any]]) -> None:
-    """Fill in what was measured, one transfer for all images of a part; a failed image keeps nulls."""
-    table = torch.stack([values.double() for values in part.measures.values()]).cpu().tolist()
-    for name, values in zip(part.measures, table, strict=True):
+    """Fill in what was measured; a failed image keeps nulls."""
+    for name, values in part.measures.items():
         for row, value in zip(rows, values, strict=True):
             row["batch"] = part.batch
             if row["status"] == "ok":
@@ -77,7 +72,8 @@ def _failed(failure: Failure) -> dict[str, Any]:
 
 def _words(edit: CompiledEdit) -> dict[str, Any]:
     words = {name: edit.words[name] for name in ("method", "neutral", "target")}
-    return {"edit": edit.words["name"]} | words | dict(edit.columns)
+    unknown = ", ".join(edit.wording.unknown_words) or None
+    return {"edit": edit.words["name"]} | words | {"unknown_words": unknown} | dict(edit.columns)
 
 
 def _time(edit: CompiledEdit, watch: Stopwatch, images: int) -> dict[str, float]:
@@ -95,10 +91,10 @@ def curve_frame(edits: Sequence[CompiledEdit], batches: Sequence[Batch], ids: Se
     frames = []
     for number, edit in enumerate(edits):
         of_edit = [
-            long_curves(part.edited.curves, [ids[position] for position in part.positions])
+            long_curves(part.curves, [ids[position] for position in part.positions])
             for batch in batches
             for part in batch.parts[number]
-            if part.edited.curves
+            if part.curves
         ]
         if not of_edit:
             continue
@@ -110,13 +106,12 @@ def curve_frame(edits: Sequence[CompiledEdit], batches: Sequence[Batch], ids: Se
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def long_curves(curves: Mapping[str, Tensor], ids: Sequence[str]) -> pd.DataFrame:
+def long_curves(curves: Mapping[str, np.ndarray], ids: Sequence[str]) -> pd.DataFrame:
     """Curves [steps, n] → one row per image and step that it took: image_id, step, and the curves."""
-    columns = {name: values.cpu().numpy() for name, values in curves.items()}
-    steps, count = next(iter(columns.values())).shape
+    steps, count = next(iter(curves.values())).shape
     frame = pd.DataFrame({"image_id": np.repeat(ids, steps), "step": np.tile(np.arange(steps), count)})
-    for name, values in columns.items():
+    for name, values in curves.items():
         frame[name] = values.T.ravel()
     # a stopped image has no further steps; the first one is kept, so that a failure shows what it began with
-    running = frame[list(columns)].notna().any(axis=1) | (frame["step"] == 0)
+    running = frame[list(curves)].notna().any(axis=1) | (frame["step"] == 0)
     return frame[running].reset_index(drop=True)

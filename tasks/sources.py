@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -139,17 +140,23 @@ def _folder(
     name: str, device: str, folder: str, choose: int, score: int, batch: int
 ) -> tuple[Inverted, Inverted]:
     models = bundle(name, device)
-    decoded = decode(
-        [image.path for image in list_images(folder).images][: choose + score], models.image_size
-    )
-    usable = len(decoded.positions)
+    wanted, images = choose + score, list_images(folder).images
+    found: list[np.ndarray] = []
+    for first in range(0, len(images), wanted):
+        # one bad file among the first ones is no reason to refuse a folder of thousands
+        part = decode([image.path for image in images[first : first + wanted]], models.image_size)
+        found.append(part.images)
+        if sum(map(len, found)) >= wanted:
+            break
+    pictures_found = np.concatenate(found)
+    usable = len(pictures_found)
     if usable < choose + score:
         raise StorageError(
             f"{folder} has {usable} usable images; comparing needs {choose} to match strengths on and {score} others "
             "to score: give more images, or lower --images or --choose-images"
         )
-    pictures = torch.from_numpy(decoded.images).to(models.device)
-    return _invert(models, pictures[:choose], batch), _invert(models, pictures[choose:], batch)
+    pictures = torch.from_numpy(pictures_found).to(models.device)
+    return _invert(models, pictures[:choose], batch), _invert(models, pictures[choose:wanted], batch)
 
 
 def _invert(models: Bundle, pictures: Tensor, batch: int) -> Inverted:

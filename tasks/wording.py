@@ -16,8 +16,8 @@ from styleclip.directions import embed_prompt, text_direction
 class Wording:
     """target [D]: unit embedding of the target, averaged over the bundle's templates; direction [D] = Δt.
 
-    unknown_words: words of the target that this CLIP was never trained on. judge: target and direction as the bundle's
-    judge CLIP embeds them, where it has one.
+    unknown_words: words of target and neutral that this CLIP was never trained on. judge: target and direction as the
+    bundle's judge CLIP embeds them, where it has one.
     """
 
     target: Tensor
@@ -33,7 +33,9 @@ def embed_words(models: Bundle, edit: Mapping[str, Any]) -> Wording:
     return Wording(
         target=embed_prompt(models.clip, target, templates),
         direction=text_direction(models.clip, target, neutral, templates),
-        unknown_words=tuple(models.clip.unknown_words(target)),
+        unknown_words=tuple(
+            dict.fromkeys(models.clip.unknown_words(target) + models.clip.unknown_words(neutral))
+        ),
         judge=None
         if judge is None
         else (embed_prompt(judge, target, templates), text_direction(judge, target, neutral, templates)),

@@ -13,6 +13,7 @@ from flows.cli.options import (
     Json,
     LandmarksTable,
     MaxFailed,
+    Precision,
     RefineSteps,
     Seed,
     ShardSize,
@@ -72,6 +73,7 @@ def edit(
         bool, typer.Option(help="Also write the unedited reconstructions.")
     ] = True,
     refine_steps: RefineSteps = 0,
+    precision: Precision = "float32",
     align: AlignHow = "none",
     landmarks: LandmarksTable = None,
     shard_size: ShardSize = 32,
@@ -120,7 +122,7 @@ def edit(
     # a mapper knows its own target
     words_of: list[str | None] = [*targets] or ([None] if mapper else [])
     specs = [EditSpec(target=words, **given) for words in words_of]
-    unchecked: dict[str, Any] = {"align": align}
+    unchecked: dict[str, Any] = {"align": align, "precision": precision}
     params = EditParams(
         images=images, output=output, edits=specs, refine_steps=refine_steps, landmarks=landmarks, **unchecked,
         edits_file=edits, directions=directions, bundle=bundle,
@@ -162,6 +164,10 @@ def report(voice: Voice, summary: dict[str, Any]) -> None:
     )
     for edit_name, size in summary["halved_batches"].items():
         voice.say(f"Out of memory: {edit_name} went on with batches of {size}.")
+    if summary["unknown_words"]:
+        from flows.edit import words_never_seen
+
+        voice.say(words_never_seen(summary))
     output = summary["run"]
     voice.say(f"Images:  {output}/images/EDIT/ID.png")
     voice.say(f"Metrics: {output}/metrics    python: storage.read_metrics('{output}')")

@@ -13,6 +13,7 @@ from flows.cli.options import (
     Json,
     LandmarksTable,
     MaxFailed,
+    Precision,
     RefineSteps,
     ShardSize,
     check_folder,
@@ -29,6 +30,7 @@ def invert(
         bool, typer.Option(help="Also write what the generator makes of each code.")
     ] = False,
     refine_steps: RefineSteps = 0,
+    precision: Precision = "float32",
     align: AlignHow = "none",
     landmarks: LandmarksTable = None,
     shard_size: ShardSize = 32,
@@ -51,7 +53,7 @@ def invert(
     from flows.parameters import InvertParams
 
     voice = Voice(as_json)
-    unchecked: dict[str, Any] = {"align": align}
+    unchecked: dict[str, Any] = {"align": align, "precision": precision}
     params = InvertParams(
         images=images, output=output, bundle=bundle, save_reconstruction=reconstructions, shard_size=shard_size,
         batch=batch, refine_steps=refine_steps, landmarks=landmarks, **unchecked,

@@ -13,6 +13,7 @@ from flows.cli.options import (
     Json,
     LandmarksTable,
     MaxFailed,
+    Precision,
     RefineSteps,
     Seed,
     ShardSize,
@@ -94,6 +95,7 @@ def optimize(
         bool, typer.Option(help="Also write the unedited reconstructions.")
     ] = True,
     refine_steps: RefineSteps = 0,
+    precision: Precision = "float32",
     align: AlignHow = "none",
     landmarks: LandmarksTable = None,
     shard_size: ShardSize = 32,
@@ -123,7 +125,13 @@ def optimize(
         "clip_noise": clip_noise, "clip_shift": clip_shift, "latent_noise": latent_noise,
         "channels": numbers(channels, "--channels", int) or None, "keep_every": keep_every,
     }  # fmt: skip
-    common: dict[str, Any] = {"bundle": bundle, "device": device, "seed": seed, "output": output}
+    common: dict[str, Any] = {
+        "bundle": bundle,
+        "device": device,
+        "seed": seed,
+        "output": output,
+        "precision": precision,
+    }
     if free:
         if images or target:
             raise CallError("--free draws from words alone: leave out the folder of images and --target")

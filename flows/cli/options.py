@@ -19,6 +19,12 @@ ShardSize = Annotated[int, typer.Option(help="Images per task and per commit.")]
 RefineSteps = Annotated[
     int, typer.Option(help="Steps that bring each code nearer to its image; 0: the encoder's own code.")
 ]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32, tf32 (NVIDIA A100 and later: faster, rounder) or bfloat16 for the generator."
+    ),
+]
 AlignHow = Annotated[
     str,
     typer.Option(

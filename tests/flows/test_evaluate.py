@@ -14,6 +14,7 @@ from flows.evaluate import evaluate
 from flows.parameters import EvaluateParams
 from storage.errors import StorageError
 from styleclip.errors import EditError
+from tasks.sources import _folder
 
 EDITS = """
 - {target: a face with red hair, channels: 12, alpha: 2}
@@ -68,6 +69,15 @@ def test_methods_are_compared_on_a_folder_at_the_first_ones_clip_gain(tiny, fold
 def test_a_folder_must_have_images_for_both_sets(tiny, folder, edits, tmp_path):
     with pytest.raises(StorageError, match="9 usable images"):
         evaluate(params(tiny, tmp_path, folder=str(folder), edits_file=edits, images=7))
+
+
+def test_a_bad_file_among_the_first_ones_is_passed_over(tiny, folder):
+    (bad := folder / "a-bad.png").write_bytes(b"no picture")
+    try:
+        choose, score = _folder(tiny, "cpu", str(folder), 3, 5, 4)
+    finally:
+        bad.unlink()
+    assert (len(choose.w), len(score.w)) == (3, 5)
 
 
 def test_words_that_only_one_method_is_asked_for_are_no_comparison(tiny, tmp_path):

@@ -16,7 +16,7 @@ from storage.metrics import SCHEMA, finished_shards, read_metrics, write_shard, 
 
 # What design.md, section 6, and issue 2 ask of a row, beside the partition's flow and run.
 PROMISED = [
-    "image_id", "path", "input_hash", "edit", "method", "neutral", "target", "alpha", "beta",
+    "image_id", "path", "input_hash", "edit", "method", "neutral", "target", "unknown_words", "alpha", "beta",
     "channels_used", "seed", "status", "error_class", "reason", "ms_decode", "ms_invert", "ms_edit",
     "ms_metrics", "ms_write", "clip_before", "clip_after", "clip_gain", "directional_similarity",
     "judge_clip_before", "judge_clip_after", "judge_directional_similarity",
@@ -52,7 +52,7 @@ def test_rows_come_back_with_exact_types(tmp_path):
     assert table["alpha"].dtype == np.float64 and table["alpha"][0] == 2.0 and pd.isna(table["alpha"][1])
     assert table["image_id"].tolist() == ["a", "b"] and table["reason"][1] == "cut off"
     assert table["seed"][0] == seed and table["seed"].isna().tolist() == [False, True]
-    assert table["channels_used"][0] == 7 and table["schema_version"].tolist() == [2, 2]
+    assert table["channels_used"][0] == 7 and table["schema_version"].tolist() == [3, 3]
     assert pq.ParquetFile(file_of(tmp_path, 0)).schema_arrow.equals(SCHEMA)
 
 

@@ -171,3 +171,9 @@ def test_small_and_narrow_pictures_give_the_wanted_size(size):
 def test_points_that_are_no_face_are_explained(points, message):
     with pytest.raises(AlignmentError, match=message):
         align_face(smooth_picture(0), points, 32)
+
+
+def test_a_line_of_pixels_is_refused_before_it_takes_all_memory():
+    picture = np.zeros((1, 10_000, 3), np.uint8)
+    with pytest.raises(AlignmentError, match="too narrow"):
+        align_face(picture, apply(similarity(30_000, 0.8, 5000, 0.5), FIVE_POINTS - 0.5), 64)

@@ -9,6 +9,7 @@ from helpers import FIVE_POINTS
 from PIL import Image
 from tiny_bundle import as_png, picture
 
+import tasks.decoding
 from storage.landmarks import Unusable
 from styleclip.alignment import align_face
 from tasks.decoding import decode
@@ -44,3 +45,13 @@ def test_landmarks_belong_to_the_upright_picture(tmp_path):
     (tmp_path / "turned.png").write_bytes(buffer.getvalue())
     decoded = decode([str(tmp_path / "turned.png")], 16, [FACE])
     assert np.array_equal(decoded.images[0], align_face(upright, FACE, 16))
+
+
+def test_memory_that_runs_out_over_one_picture_is_a_failure_of_this_one(tmp_path, monkeypatch):
+    def greedy(*_: object) -> None:
+        raise MemoryError
+
+    (tmp_path / "a.png").write_bytes(as_png(picture(1)))
+    monkeypatch.setattr(tasks.decoding, "align_face", greedy)
+    failure = decode([str(tmp_path / "a.png")], 16, [FACE]).failures[0]
+    assert failure.error_class == "OutOfMemory"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.decoding import Failure
-from tasks.halving import Halving
+from tasks.halving import Halving, out_of_memory
 
 
 @settings(max_examples=20, deadline=None)  # every halving collects garbage
@@ -66,3 +66,19 @@ def test_other_errors_are_not_swallowed():
 
     with pytest.raises(RuntimeError, match="shapes"):
         list(Halving(4).over(3, work))
+
+
+@pytest.mark.parametrize(
+    ("words", "memory"),
+    [
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("GET was unable to find an engine to execute this computation", True),
+        ("Unable to find a valid cuDNN algorithm to run convolution", True),
+        ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory", True),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_libraries_say_it_in_their_own_words(words, memory):
+    assert out_of_memory(RuntimeError(words)) is memory
+    assert not out_of_memory(ValueError(words))
