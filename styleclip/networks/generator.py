@@ -22,6 +22,7 @@ from styleclip.networks.layers import (
     upsample,
 )
 from styleclip.networks.layout import StyleLayer, StyleLayout
+from styleclip.precision import synthesis_autocast
 
 Noise = Literal["const", "none", "random"]
 
@@ -238,9 +239,11 @@ class Generator(nn.Module):
         """s [N, C_total] → image [N, 3, H, W], float32, about [−1, 1], not clamped.
 
         With `start` (see `checkpoint_activations`) the layers before it are not computed: they must be the
-        same for all samples of s, or the result is not the image of s.
+        same for all samples of s, or the result is not the image of s. Computes in bfloat16 where
+        `styleclip.precision.computing_in` says so; the image is float32 all the same.
         """
-        return self._run(s, noise, start, None)
+        with synthesis_autocast(s.device):
+            return self._run(s, noise, start, None)
 
     def checkpoint_activations(self, s: Tensor, noise: Noise = "const") -> list[Resume]:
         """The input of every convolution for s [N, C_total], in the order of `layout.conv_layers`."""
