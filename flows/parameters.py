@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.edit_spec import EditSpec, Method
 from flows.mapper_spec import MapperSpec
+from styleclip.precision import Precision
 
 IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
 REFINE = "Steps of gradient descent that bring each code nearer to its image; 0: the encoder's own."
@@ -18,6 +19,9 @@ ALIGN = (
 )
 LANDMARKS = (
     "JSON, CSV or Parquet table of landmarks; empty: NAME.landmarks.json or a landmarks.* in the folder."
+)
+PRECISION = (
+    "float32; tf32: faster on newer CUDA devices, less exact; bfloat16: the generator alone, never CLIP."
 )
 
 
@@ -46,6 +50,7 @@ class PrecomputeParams(_Parameters):
     step: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="Channels are moved by ± this many standard deviations; empty: the bundle's.",
     )
     baseline: Literal["sample", "mean"] = Field(
@@ -54,6 +59,8 @@ class PrecomputeParams(_Parameters):
     )
     truncation_psi: float | None = Field(
         default=None,
+        gt=0,
+        le=1,
         description="ψ: how far samples are pulled towards the mean latent; empty: the bundle's.",
     )
     first: int = Field(
@@ -62,11 +69,11 @@ class PrecomputeParams(_Parameters):
     last: int | None = Field(default=None, ge=1, description="Only channels before this one; empty: all.")
     block: int = Field(default=256, ge=1, description="Channels per task and per shard of the store.")
     batch: int = Field(
-        default=64, ge=1, description="Images in one pass of the generator; smaller needs less memory."
+        default=64,
+        ge=1,
+        description="Pictures in one pass, two for each channel; halved by itself when memory runs out.",
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Arithmetic of the generator; CLIP always computes in float32."
-    )
+    precision: Precision = Field(default="float32", description=PRECISION)
 
 
 class InvertParams(_Parameters):
@@ -140,9 +147,7 @@ class TrainMappersParams(_Parameters):
     microbatch: int = Field(
         default=16, ge=1, description="Pictures on the device at once; halved by itself when memory runs out."
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Arithmetic of the generator; CLIP always computes in float32."
-    )
+    precision: Precision = Field(default="float32", description=PRECISION)
     latents: str | None = Field(
         default=None,
         description="Latents store of inverted images to train on; empty: codes are sampled.",

@@ -22,6 +22,7 @@ from styleclip.errors import StyleclipError
 from styleclip.metrics import clip_similarity
 from styleclip.optimization import OptimizationSettings, Optimized, optimize_latents
 from tasks.decoding import to_bytes
+from tasks.limits import device_limit
 from tasks.models import bundle
 from tasks.optimizing import NOT_FINITE
 from tasks.planning import missing_shards, run_id
@@ -50,6 +51,7 @@ class FreeJob:
 
 
 @task(name="free generation", task_run_name="free generation {job.output}")
+@device_limit()
 def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     """One picture and one latent code per target (name → words); {run, rows, ok, failed, done_before}.
 

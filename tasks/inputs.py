@@ -23,10 +23,28 @@ def is_latents(uri: str) -> bool:
     return LatentStore.exists(uri)
 
 
-def list_folder(uri: str, align: Align, table: str | None) -> tuple[ImageFolder, Landmarks | None]:
-    """The images of a folder and, where faces are to be aligned, their landmarks."""
-    folder = list_images(uri)
+def list_folder(
+    uri: str, align: Align, table: str | None, output: str
+) -> tuple[ImageFolder, Landmarks | None]:
+    """The images of a folder, which `output` must not lie in, and, where faces are aligned, their landmarks."""
+    folder = list_images(uri, output)
     return folder, landmarks_for(align, table, uri, folder)
+
+
+def finished_codes(uri: str, models: Bundle) -> LatentStore:
+    """A latents store that is whole. Raises StorageError where it is not, BundleError for one of another generator."""
+    store = LatentStore.open(uri)
+    if missing := store.missing_shards():
+        raise StorageError(
+            f"{uri} is not finished ({len(missing)} shards missing): run invert again to finish it"
+        )
+    generator = models.generator
+    made_by = store.attrs.get("weights", {}).get("generator")
+    if store.shape != (generator.num_ws, generator.w_dim) or made_by != models.fingerprint["generator"]:
+        raise BundleError(
+            f"{uri} holds codes {list(store.shape)} of another generator than that of bundle '{models.name}'"
+        )
+    return store
 
 
 def list_codes(
@@ -43,17 +61,7 @@ def list_codes(
         raise EditError(f"{uri} holds latent codes without images to refine them on: refine_steps must be 0")
     if save_source:
         raise EditError(f"{uri} holds latent codes, no images: there is no source to save")
-    store = LatentStore.open(uri)
-    if missing := store.missing_shards():
-        raise StorageError(
-            f"{uri} is not finished ({len(missing)} shards missing): run invert again to finish it"
-        )
-    generator = models.generator
-    made_by = store.attrs.get("weights", {}).get("generator")
-    if store.shape != (generator.num_ws, generator.w_dim) or made_by != models.fingerprint["generator"]:
-        raise BundleError(
-            f"{uri} holds codes {list(store.shape)} of another generator than that of bundle '{models.name}'"
-        )
+    store = finished_codes(uri, models)
     ok, planned = store.ok, []
     for first in range(0, len(store.ids), store.shard_size):
         part = slice(first, first + store.shard_size)

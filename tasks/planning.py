@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ def neutral_words(name: str) -> str:
 
 def run_id(plan: RunPlan) -> str:
     """Short name of a run, the same for every attempt at the same plan."""
-    return hashlib.sha256(plan.to_json().encode()).hexdigest()[:12]
+    return plan.run_id
 
 
 def plan_of(run_dir: str) -> RunPlan:
@@ -121,7 +120,7 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
         models = bundle(job.bundle, job.device)
         images = list_codes(job.images, models, job.align, job.refine_steps, job.save_source)
     else:
-        folder, found = list_folder(job.images, job.align, job.landmarks)
+        folder, found = list_folder(job.images, job.align, job.landmarks, job.output)
         models = bundle(job.bundle, job.device)
         check_can_invert(models)
         images, skipped = hashed(folder), folder.skipped
