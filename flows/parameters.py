@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.edit_spec import EditSpec, Method
 from flows.mapper_spec import MapperSpec
+from styleclip.precision import Precision
 
 IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
 REFINE = "Steps of gradient descent that bring each code nearer to its image; 0: the encoder's own."
@@ -20,8 +21,7 @@ LANDMARKS = (
     "JSON, CSV or Parquet table of landmarks; empty: NAME.landmarks.json or a landmarks.* in the folder."
 )
 PRECISION = (
-    "float32; tf32: rounds inside of convolutions and matrix products, faster on an A100, an H100 or later; bfloat16: "
-    "the generator computes in it, all other networks in float32."
+    "float32; tf32: faster on newer CUDA devices, less exact; bfloat16: the generator alone, never CLIP."
 )
 
 
@@ -50,6 +50,7 @@ class PrecomputeParams(_Parameters):
     step: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="Channels are moved by ± this many standard deviations; empty: the bundle's.",
     )
     baseline: Literal["sample", "mean"] = Field(
@@ -58,6 +59,8 @@ class PrecomputeParams(_Parameters):
     )
     truncation_psi: float | None = Field(
         default=None,
+        gt=0,
+        le=1,
         description="ψ: how far samples are pulled towards the mean latent; empty: the bundle's.",
     )
     first: int = Field(
@@ -66,11 +69,11 @@ class PrecomputeParams(_Parameters):
     last: int | None = Field(default=None, ge=1, description="Only channels before this one; empty: all.")
     block: int = Field(default=256, ge=1, description="Channels per task and per shard of the store.")
     batch: int = Field(
-        default=64, ge=1, description="Images in one pass of the generator; smaller needs less memory."
+        default=64,
+        ge=1,
+        description="Pictures in one pass, two for each channel; halved by itself when memory runs out.",
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Arithmetic of the generator; CLIP always computes in float32."
-    )
+    precision: Precision = Field(default="float32", description=PRECISION)
 
 
 class InvertParams(_Parameters):
@@ -81,7 +84,7 @@ class InvertParams(_Parameters):
     shard_size: int = Field(default=32, ge=1, description="Images per task, and per commit.")
     batch: int = Field(default=16, ge=1, description="Images on the device at once.")
     refine_steps: int = Field(default=0, ge=0, le=100_000, description=REFINE)
-    precision: Literal["float32", "tf32", "bfloat16"] = Field(default="float32", description=PRECISION)
+    precision: Precision = Field(default="float32", description=PRECISION)
     align: Literal["none", "landmarks", "detector"] = Field(default="none", description=ALIGN)
     landmarks: str | None = Field(default=None, description=LANDMARKS)
     save_reconstruction: bool = Field(
@@ -107,7 +110,7 @@ class EditParams(_Parameters):
     shard_size: int = Field(default=32, ge=1, description="Images per task, and per commit.")
     batch: int = Field(default=16, ge=1, description="Images on the device at once.")
     refine_steps: int = Field(default=0, ge=0, le=100_000, description=REFINE)
-    precision: Literal["float32", "tf32", "bfloat16"] = Field(default="float32", description=PRECISION)
+    precision: Precision = Field(default="float32", description=PRECISION)
     align: Literal["none", "landmarks", "detector"] = Field(default="none", description=ALIGN)
     landmarks: str | None = Field(default=None, description=LANDMARKS)
     max_failed_fraction: float = Field(
@@ -129,7 +132,7 @@ class FreeParams(_Parameters):
     patience: int = Field(
         default=0, ge=0, description="Stop when the loss has not fallen for this many steps; 0: never."
     )
-    precision: Literal["float32", "tf32", "bfloat16"] = Field(default="float32", description=PRECISION)
+    precision: Precision = Field(default="float32", description=PRECISION)
 
 
 class TrainMappersParams(_Parameters):
@@ -147,9 +150,7 @@ class TrainMappersParams(_Parameters):
     microbatch: int = Field(
         default=16, ge=1, description="Pictures on the device at once; halved by itself when memory runs out."
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Arithmetic of the generator; CLIP always computes in float32."
-    )
+    precision: Precision = Field(default="float32", description=PRECISION)
     latents: str | None = Field(
         default=None,
         description="Latents store of inverted images to train on; empty: codes are sampled.",

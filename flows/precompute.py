@@ -26,8 +26,9 @@ AGAIN = "Run the same command again: only the missing blocks are computed."
 def precompute(params: PrecomputeParams) -> dict[str, Any]:
     """Statistics, then one task per missing block of channels, then the finished directions.
 
-    Returns {store, channels, blocks, blocks_done_before, images, reliability} – reliability is the median resultant
-    length over the channels: 1 where all images agree on a channel's direction, near 0 where it is noise.
+    Returns {store, channels, blocks, blocks_done_before, images, batch, reliability} – batch is what was asked for, or
+    less where memory ran out; reliability is the median resultant length over the channels: 1 where all images agree
+    on a channel's direction, near 0 where it is noise.
     """
     job = PrecomputeJob(**params.model_dump())
     state = prepare_store(job)
@@ -35,10 +36,11 @@ def precompute(params: PrecomputeParams) -> dict[str, Any]:
         "precompute-progress", "channel directions", state.blocks, state.blocks - len(state.missing), "blocks"
     ) as progress:
         futures = compute_block.map(unmapped(job), state.missing)
-        gather(futures, progress, AGAIN)
+        done = gather(futures, progress, AGAIN)
     summary = finalize_store(job) | {
         "blocks": state.blocks,
         "blocks_done_before": state.blocks - len(state.missing),
+        "batch": min([params.batch, *(block["batch"] for block in done)]),
     }
     create_markdown_artifact(
         f"## Channel directions of `{params.bundle}`\n\n{key_values(summary)}\n\n"

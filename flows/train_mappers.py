@@ -17,7 +17,7 @@ from flows.runners import one_at_a_time
 from storage import uris
 from tasks.mapper_analysis import analyse_mappers
 from tasks.mapper_codes import MapperJob
-from tasks.mappers import plan_training, train_group
+from tasks.mappers import begun_anew, group_name, plan_training, train_group
 from tasks.planning import neutral_words
 
 AGAIN = "Run the same command again: training goes on at its last checkpoint."
@@ -32,7 +32,8 @@ AGAIN = "Run the same command again: training goes on at its last checkpoint."
 def train_mappers(params: TrainMappersParams) -> dict[str, Any]:
     """Plan, then one task per group of attributes, then the analysis of the paper's Table 2.
 
-    Returns {output, mappers, table, analysis}. Fails when an attribute had to be stopped, everything done being kept.
+    Returns {output, mappers, begun_anew, table, analysis}; `begun_anew` are attributes that an earlier run here had
+    trained in another grouping. Fails when an attribute had to be stopped, everything done being kept.
     """
     specs = params.attributes + (read_attributes(params.attributes_file) if params.attributes_file else [])
     attributes = plain(specs, neutral_words(params.bundle))
@@ -43,6 +44,11 @@ def train_mappers(params: TrainMappersParams) -> dict[str, Any]:
         "%d attributes in %d groups, latents: %s; results go to %s",
         len(attributes), len(groups), planned["latents"], params.output,
     )  # fmt: skip
+    if anew := begun_anew(job.output, groups):
+        get_run_logger().warning(
+            "another grouping trained %s here before: begun anew, with the same end; the earlier `together` goes on",
+            ", ".join(anew),
+        )
     with RunProgress("train-mappers-progress", "trained", len(groups), unit="groups") as progress:
         futures = train_group.map(unmapped(job), list(groups), list(groups.values()))
         table = [row for rows in gather(futures, progress, AGAIN) for row in rows]
@@ -54,11 +60,21 @@ def train_mappers(params: TrainMappersParams) -> dict[str, Any]:
         raise RunFailed(
             f"{len(stopped)} of {len(table)} mappers stopped early: {stopped[0]} ({params.output})"
         )
-    return {"output": params.output, "mappers": len(table), "table": table, "analysis": analysis}
+    return {
+        "output": params.output,
+        "mappers": len(table),
+        "begun_anew": anew,
+        "table": table,
+        "analysis": analysis,
+    }
 
 
 def grouped(attributes: list[dict[str, Any]], together: int) -> dict[str, list[dict[str, Any]]]:
-    """Group name → at most `together` attributes of one shape; their order is kept."""
+    """Group name → at most `together` attributes of one shape; their order is kept.
+
+    What an attribute learns does not depend on its group, so `together` may change from run to run; only a state
+    belongs to its group, and is found by the group's name.
+    """
 
     def shape(attribute: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         return attribute["space"], tuple(attribute["levels"]) if attribute["space"] == "levels" else ()
@@ -67,7 +83,8 @@ def grouped(attributes: list[dict[str, Any]], together: int) -> dict[str, list[d
     for _, members in itertools.groupby(sorted(attributes, key=shape), key=shape):
         same = list(members)
         for first in range(0, len(same), together):
-            groups[f"group-{len(groups):02}"] = same[first : first + together]
+            group = same[first : first + together]
+            groups[group_name(group)] = group
     return groups
 
 

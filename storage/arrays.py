@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,26 +32,38 @@ def is_ready(uri: str) -> bool:
     return "schema_version" in (attributes(uri) or {})
 
 
-def new_group(uri: str, kind: str) -> zarr.Group:
-    """An empty group for a store of this kind, to be marked with `make_ready` when its arrays are made.
+@contextmanager
+def new_group(uri: str, kind: str) -> Iterator[zarr.Group]:
+    """An empty group for a store of this kind; the block makes its arrays and marks it with `make_ready`.
 
-    Zarr empties the folder that it makes a group in. So this refuses, with StorageError, any folder that is not
-    empty, save a store of the same kind whose making was cut off.
+    On a disk the store is made beside its place and moved there when it is whole: of two processes that make one at
+    once, one store stays, and nobody empties it. Object stores know no renames, so there it is made in its place. It
+    is never made over anything: StorageError for a folder that is not empty, save, on an object store, one of the same
+    kind whose making was cut off.
     """
-    if uris.exists(uri):
-        if not uris.is_folder(uri):
-            raise StorageError(f"{uri} is a file: choose another place for the {kind}")
-        found = attributes(uri)
-        if is_ready(uri):
-            raise StorageError(f"{uri} holds a finished store already: choose another place for the {kind}")
-        if (found is None or found.get("kind") != kind) and any(
-            not name.endswith(".partial") for name in uris.entries(uri)
-        ):
-            raise StorageError(
-                f"{uri} is a folder with other files in it: choose another place for the {kind}"
-            )
+    _check_free(uri, kind)
     with uris.explained(uri):
-        return zarr.open_group(uris.zarr_store(uri), mode="w", zarr_format=3, attributes={"kind": kind})
+        if uris.is_remote(uri):
+            yield zarr.open_group(uris.zarr_store(uri), mode="w", zarr_format=3, attributes={"kind": kind})
+            return
+        with uris.new_folder(uri) as place:
+            yield zarr.open_group(uris.zarr_store(place), mode="w", zarr_format=3, attributes={"kind": kind})
+
+
+def _check_free(uri: str, kind: str) -> None:
+    if not uris.exists(uri):
+        return
+    if not uris.is_folder(uri):
+        raise StorageError(f"{uri} is a file: choose another place for the {kind}")
+    found = attributes(uri)
+    if is_ready(uri):
+        raise StorageError(f"{uri} holds a finished store already: choose another place for the {kind}")
+    if found is not None and found.get("kind") == kind:
+        if uris.is_remote(uri):
+            return
+        raise StorageError(f"{uri} was cut off while it was made and holds nothing: delete it and run again")
+    if uris.entries(uri):
+        raise StorageError(f"{uri} is a folder with other files in it: choose another place for the {kind}")
 
 
 def make_ready(group: zarr.Group, attrs: Mapping[str, Any], version: int) -> None:
@@ -139,6 +152,14 @@ def _keeping_zeros(array: zarr.Array) -> zarr.Array:
     # Zarr leaves out shards of zeros, and then nothing tells them from a file that got lost. The setting is not
     # stored with the array.
     return array.with_config({"write_empty_chunks": True})
+
+
+def write_rows(uri: str, array: zarr.Array, rows: slice, values: Any) -> None:
+    """Write whole shards of an array. On a disk they are there to stay when this returns, loss of power included."""
+    array[rows] = np.asarray(values).astype(array.dtype)
+    high = (array.shards or array.chunks)[0]
+    for shard in range(rows.start // high, -(-rows.stop // high)):
+        uris.settle(_file(uri, array, shard))
 
 
 def read_rows(uri: str, array: zarr.Array, rows: slice | np.ndarray, written: bool = True) -> np.ndarray:

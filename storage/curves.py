@@ -37,6 +37,11 @@ def write_curves(run_dir: str, flow: str, part: str, frame: pd.DataFrame) -> Non
     uris.write_bytes(uris.join(run_dir, "curves", f"flow={flow}", f"{part}.parquet"), buffer.getvalue())
 
 
+def curves_exist(run_dir: str, flow: str, part: str) -> bool:
+    """Whether `write_curves` has written this part."""
+    return uris.exists(uris.join(run_dir, "curves", f"flow={flow}", f"{part}.parquet"))
+
+
 def read_curves(run_dir: str) -> pd.DataFrame:
     """All curves of a run folder, with the columns flow and part, in the order of these and of the rows.
 

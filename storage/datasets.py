@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -65,17 +66,23 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")[:MAX_ID].rstrip(".")
 
 
-def list_images(uri: str) -> ImageFolder:
+def list_images(uri: str, output: str | None = None) -> ImageFolder:
     """All PNG, JPEG and WebP files below a folder (by ending, any case), sorted by path.
 
     Links to folders are followed; names that begin with a dot are passed over. Files that are no images by name are
     counted in `skipped`; files that are images by name only are listed, and become failed rows. Raises StorageError
-    when the folder does not exist, cannot be listed, or holds no image.
+    when the folder does not exist, cannot be listed, or holds no image, and where `output`, the folder of the run,
+    lies inside: the next attempt would find the run's own pictures and take them for new images.
     """
     if not uris.exists(uri):
         raise StorageError(f"image folder {uri} does not exist")
     if not uris.is_folder(uri):
         raise StorageError(f"{uri} is a file; give the folder that holds the images")
+    if output is not None and _would_be_listed(output, uri):
+        raise StorageError(
+            f"output {output} lies inside the image folder {uri}, where its pictures would count as images when the "
+            "run is continued: choose a folder outside of it"
+        )
     names = uris.list_files(uri)
     found = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
     skipped = len(names) - len(found)
@@ -87,6 +94,20 @@ def list_images(uri: str) -> ImageFolder:
         tuple(ImageRef(id_, uris.join(root, name)) for id_, name in zip(safe_ids(found), found, strict=True)),
         skipped,
     )
+
+
+def _would_be_listed(inside: str, folder: str) -> bool:
+    """Whether files of the folder `inside`, which need not be there yet, are listed with those of `folder`."""
+    if uris.is_remote(inside) != uris.is_remote(folder):
+        return False
+    (fs, path), (other, root) = uris.filesystem(inside), uris.filesystem(folder)
+    if fs.protocol != other.protocol:
+        return False
+    if not uris.is_remote(folder):
+        path, root = os.path.realpath(path), os.path.realpath(root)
+    parts, above = PurePosixPath(path).parts, PurePosixPath(root).parts
+    below = parts[len(above) :]
+    return parts[: len(above)] == above and not any(part.startswith(".") for part in below)
 
 
 def content_hash(path: str) -> str:

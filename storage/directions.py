@@ -67,14 +67,15 @@ class DirectionStore:
     ) -> DirectionStore:
         """Make an empty store for C = len(std) channels of D = `dim`; `attrs` identify the computation.
 
-        `layer` [C] are positions in `layer_names`, `channel` [C] numbers inside the layer. A store whose making was
-        cut off is overwritten, anything else is not: StorageError then, and when the place cannot be written.
+        `layer` [C] are positions in `layer_names`, `channel` [C] numbers inside the layer. Where another process has
+        just made the same store, that one is opened. Nothing is overwritten: StorageError then, and when the place
+        cannot be written.
         """
         count = len(std)
         assert mean.shape == std.shape == layer.shape == channel.shape == (count,), (mean.shape, layer.shape)
         assert count > 0 and dim > 0 and block > 0, (count, dim, block)
-        group = arrays.new_group(uri, KIND)
-        with uris.explained(uri):
+        about = {**attrs, "block": block, "layer_names": list(layer_names), "versions": _package_versions()}
+        with arrays.new_group(uri, KIND) as group:
             for name, dtype, shape in (
                 ("sum", "float32", (count, dim)),
                 ("magnitude", "float32", (count, dim)),
@@ -92,9 +93,8 @@ class DirectionStore:
                 _make(group, name, (count,), dtype, block)[:] = values.astype(dtype)
             blocks = -(-count // block)
             arrays.make_array(group, "done", (blocks,), "uint8", ("block",), rows=1, chunk=1)
-            about = {"block": block, "layer_names": list(layer_names), "versions": _package_versions()}
-            arrays.make_ready(group, {**attrs, **about}, SCHEMA_VERSION)
-        return cls(uri, group)
+            arrays.make_ready(group, about, SCHEMA_VERSION)
+        return cls.open(uri, about)
 
     @classmethod
     def open(cls, uri: str, expected: Mapping[str, Any] | None = None) -> DirectionStore:
@@ -138,9 +138,8 @@ class DirectionStore:
                 )
         with uris.explained(self.uri):
             for name, values in given.items():
-                array = self._array(name)
-                array[part] = values.astype(array.dtype)
-            self._array("done")[block] = 1
+                arrays.write_rows(self.uri, self._array(name), part, values)
+            arrays.write_rows(self.uri, self._array("done"), slice(block, block + 1), 1)
 
     def adopt(self, directions: np.ndarray, torgb: tuple[np.ndarray, np.ndarray] | None) -> None:
         """Fill and finish the store with directions [C, D] that were made elsewhere and are kept as they are.

@@ -26,6 +26,7 @@ SIDECAR = ".landmarks.json"
 TABLES = ("landmarks.json", "landmarks.csv", "landmarks.parquet")
 READERS = 8
 _KEPT = "landmarks.parquet"
+_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,19 @@ def _read_table(uri: str) -> dict[str, Any]:
 
 def _columns(frame: pd.DataFrame) -> list[Any]:
     if "landmarks" in frame:
-        return [
-            None if value is None or not len(value) else np.concatenate([np.ravel(part) for part in value])
-            for value in frame["landmarks"]
-        ]
+        return [_flat(value) for value in frame["landmarks"]]
     count = sum(1 for name in frame if re.fullmatch(r"x\d+", str(name)))
     wanted = [f"{axis}{number}" for number in range(count) for axis in "xy"]
     if not count or set(wanted) - set(frame):
         raise ValueError("it has neither a column 'landmarks' nor columns x0, y0, x1, y1, …")
     return list(frame[wanted].to_numpy())
+
+
+def _flat(value: Any) -> np.ndarray | None:
+    try:
+        return np.concatenate([np.ravel(part) for part in value])
+    except (TypeError, ValueError):  # an empty cell, of whatever kind
+        return None
 
 
 def digest_of(found: Found) -> str:
@@ -150,18 +155,22 @@ def digest_of(found: Found) -> str:
 def keep_landmarks(run: str, found: Found) -> None:
     """Write what was found into the run folder, so that every shard, now or tomorrow, works with the same."""
     nothing = Unusable("", "")
-    points = [None if isinstance(entry, Unusable) else entry.ravel().tolist() for entry in found.values()]
-    why = [entry if isinstance(entry, Unusable) else nothing for entry in found.values()]
+    ids = sorted(found)
+    entries = [found[id_] for id_ in ids]
+    points = [None if isinstance(entry, Unusable) else entry.ravel().tolist() for entry in entries]
+    why = [entry if isinstance(entry, Unusable) else nothing for entry in entries]
     table = pa.table(
         {
-            "image_id": pa.array(list(found), pa.string()),
+            "image_id": pa.array(ids, pa.string()),
             "landmarks": pa.array(points, pa.list_(pa.float64())),
             "error_class": [each.error_class for each in why],
-            "reason": [each.reason for each in why],
+            # the reason names a file, and names need not be UTF-8
+            "reason": [uris.printable(each.reason) for each in why],
         }
     )
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    # In order and in small groups, so that a shard of the run reads its own rows and not those of all images.
+    pq.write_table(table, buffer, row_group_size=_ROWS)
     uris.write_bytes(uris.join(run, _KEPT), buffer.getvalue())
 
 
@@ -170,7 +179,9 @@ def load_landmarks(run: str, ids: Sequence[str]) -> list[np.ndarray | Unusable]:
     uri = uris.join(run, _KEPT)
     again = "run the same command again, it writes it anew"
     try:
-        table = pq.read_table(io.BytesIO(uris.read_bytes(uri)), filters=[("image_id", "in", list(ids))])
+        fs, path = uris.filesystem(uri)
+        with fs.open(path, "rb") as file:
+            table = pq.read_table(file, filters=[("image_id", "in", list(ids))])
         rows = {row["image_id"]: row for row in table.to_pylist()}
         return [
             Unusable(rows[id_]["error_class"], rows[id_]["reason"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,17 @@ import numpy as np
 import zarr
 
 from storage import arrays, uris
-from storage.errors import StorageError
+from storage.errors import StorageError, StoreCorrupt
 
 SCHEMA_VERSION = 1
 KIND = "latents"
 _HOW = "styleclip invert"
+_ID = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,138}[A-Za-z0-9_-])?")
+
+
+def bad_ids(ids: Sequence[Any]) -> list[Any]:
+    """Those that cannot be ids: ids name files, and those of somebody else's store must not lead out of a folder."""
+    return [id_ for id_ in ids if not (isinstance(id_, str) and _ID.fullmatch(id_))]
 
 
 class LatentStore:
@@ -27,8 +34,15 @@ class LatentStore:
         self.uri, self._group = uri, group
         self.attrs: dict[str, Any] = dict(group.attrs)
         self.ids: list[str] = list(self.attrs["ids"])
+        if bad := bad_ids(self.ids):
+            raise StoreCorrupt(
+                f"{uri} holds {str(bad[0])[:80]!r} as the id of an image, which cannot name a file: do not use it"
+            )
         self.shard_size = int(self.attrs["shard_size"])
         self._row = {image_id: row for row, image_id in enumerate(self.ids)}
+        # What is done stays done: once all shards are, their marks are not read again (one file for each).
+        self._whole = False
+        self._ok: np.ndarray | None = None
 
     @staticmethod
     def exists(uri: str) -> bool:
@@ -47,8 +61,8 @@ class LatentStore:
     ) -> LatentStore:
         """Make an empty store for the given image ids; `attrs` say where the codes come from.
 
-        A store whose making was cut off is overwritten, anything else is not: StorageError then, for ids that are
-        not unique, and when the place cannot be written.
+        Where another process has just made the same store, that one is opened. Nothing is overwritten: StorageError
+        then, for ids that are not unique or cannot name files, and when the place cannot be written.
         """
         count = len(ids)
         assert count > 0 and num_ws > 0 and w_dim > 0 and shard_size > 0, (count, num_ws, w_dim, shard_size)
@@ -56,17 +70,19 @@ class LatentStore:
             raise StorageError(
                 f"{uri}: the ids of the images are not unique, so their codes could not be told apart"
             )
-        group = arrays.new_group(uri, KIND)
+        if bad := bad_ids(ids):
+            raise StorageError(f"{uri}: {str(bad[0])[:80]!r} cannot be the id of an image: it names files")
+        about = {**attrs, "ids": list(ids), "shard_size": shard_size}
         dims = ("image", "row", "latent")
-        with uris.explained(uri):
+        with arrays.new_group(uri, KIND) as group:
             # A chunk per image, so that one image's code is read without its neighbours'.
             shape = (count, num_ws, w_dim)
             arrays.make_array(group, "w", shape, "float32", dims, rows=shard_size, chunk=1)
             arrays.make_array(group, "ok", (count,), "uint8", dims[:1], rows=shard_size, chunk=shard_size)
             shards = -(-count // shard_size)
             arrays.make_array(group, "done", (shards,), "uint8", ("shard",), rows=1, chunk=1)
-            arrays.make_ready(group, {**attrs, "ids": list(ids), "shard_size": shard_size}, SCHEMA_VERSION)
-        return cls(uri, group)
+            arrays.make_ready(group, about, SCHEMA_VERSION)
+        return cls.open(uri, about)
 
     @classmethod
     def open(cls, uri: str, expected: Mapping[str, Any] | None = None) -> LatentStore:
@@ -92,14 +108,19 @@ class LatentStore:
                 f"{self.uri}: the code of image '{self.ids[part.start + bad[0]]}' is not finite: "
                 "are the weights of the encoder sound?"
             )
+        self._ok = None
         with uris.explained(self.uri):
-            self._array("w")[part] = np.where(good[:, None, None], w, 0).astype(np.float32)
-            self._array("ok")[part] = good.astype(np.uint8)
-            self._array("done")[shard] = 1
+            arrays.write_rows(self.uri, self._array("w"), part, np.where(good[:, None, None], w, 0))
+            arrays.write_rows(self.uri, self._array("ok"), part, good)
+            arrays.write_rows(self.uri, self._array("done"), slice(shard, shard + 1), 1)
 
     def missing_shards(self) -> list[int]:
         """Numbers of the shards that are not done."""
-        return np.flatnonzero(self._read("done", slice(None), written=False) == 0).tolist()
+        if self._whole:
+            return []
+        missing = np.flatnonzero(self._read("done", slice(None), written=False) == 0).tolist()
+        self._whole = not missing
+        return missing
 
     def read(self, which: slice | Sequence[str] = slice(None)) -> np.ndarray:
         """Codes float32 [n, num_ws, w_dim], by position or by image id.
@@ -139,7 +160,13 @@ class LatentStore:
     @property
     def ok(self) -> np.ndarray:
         """bool [N]: which images have a code."""
-        return self._read("ok", slice(None), written=not self.missing_shards()).astype(bool)
+        if self._ok is not None:
+            return self._ok
+        missing = self.missing_shards()
+        ok = self._read("ok", slice(None), written=not missing).astype(bool)
+        if not missing:
+            self._ok = ok
+        return ok
 
     def _part(self, shard: int) -> slice:
         start = shard * self.shard_size

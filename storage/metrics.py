@@ -106,14 +106,11 @@ def write_shard(run_dir: str, flow: str, run: str, shard: int, rows: Iterable[Ma
             raise StorageError(f"column '{field.name}' of the metrics holds {field.type}: {error}") from error
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, schema=SCHEMA), buffer)
-    uris.write_bytes(uri, buffer.getvalue())
+    uris.write_bytes(uri, buffer.getvalue(), commit=True)
 
 
 def _storable(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    # File names that are no UTF-8 come as lone surrogates, which Parquet cannot hold: written "\udcff" instead.
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return uris.printable(value) if isinstance(value, str) else value
 
 
 def _files(run_dir: str) -> list[tuple[str, re.Match[str]]]:

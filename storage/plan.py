@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from storage import uris
@@ -46,15 +48,31 @@ class RunPlan:
         object.__setattr__(self, "images", tuple(sorted(self.images, key=lambda image: image.id)))
         object.__setattr__(self, "edits", tuple(self.edits))
 
-    @property
+    @functools.cached_property
     def shards(self) -> list[tuple[PlannedImage, ...]]:
         """The images of each shard."""
         return [self.images[i : i + self.shard_size] for i in range(0, len(self.images), self.shard_size)]
 
+    @functools.cached_property
+    def run_id(self) -> str:
+        """Short name of a run, the same for every attempt at the same plan, wherever its images are found."""
+        return hashlib.sha256(
+            self._text([{"id": each.id, "hash": each.hash} for each in self.images])
+        ).hexdigest()[:12]
+
     def to_json(self) -> str:
         """Readable, and stable: the same plan gives the same text, in ASCII."""
-        body = {"version": PLAN_VERSION, **asdict(self)}
-        return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True)
+        return self._text([vars(image) for image in self.images]).decode()
+
+    def _text(self, images: list[dict[str, str]]) -> bytes:
+        body = {
+            "version": PLAN_VERSION,
+            "images": images,
+            "edits": [dict(edit) for edit in self.edits],
+            "shard_size": self.shard_size,
+            "fingerprint": dict(self.fingerprint),
+        }
+        return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False).encode()
 
     @classmethod
     def from_json(cls, text: str) -> RunPlan:
@@ -75,11 +93,20 @@ def _path(run_dir: str) -> str:
 
 
 def load_plan(run_dir: str) -> RunPlan | None:
-    """The plan of a run folder, None when there is none. Raises StoreCorrupt when it cannot be read."""
+    """The plan of a run folder, None when there is none. Raises StoreCorrupt when it cannot be read.
+
+    While its file stays as it is every call of a process gives the same object: each shard asks for it.
+    """
     try:
-        text = uris.read_bytes(_path(run_dir))
+        stamp = uris.stamp_of(_path(run_dir))
+        return _parsed(run_dir, stamp) if stamp is not None else _parsed.__wrapped__(run_dir, None)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+@functools.lru_cache(maxsize=2)
+def _parsed(run_dir: str, _stamp: tuple[object, ...] | None) -> RunPlan:
+    text = uris.read_bytes(_path(run_dir))
     try:
         return RunPlan.from_json(text.decode("utf-8"))
     except (ValueError, KeyError, TypeError, AttributeError, StorageError) as error:
@@ -91,8 +118,9 @@ def load_plan(run_dir: str) -> RunPlan | None:
 def keep_plan(run_dir: str, plan: RunPlan) -> bool:
     """Write the plan of a new run, or check that the folder's plan is this one; True when the run is continued.
 
-    Of two runs that begin at once in one folder one writes its plan, and the other is checked against it. Raises
-    PlanMismatch, naming what differs, when the folder belongs to another run.
+    Of two runs that begin at once in one folder one writes its plan, and the other is checked against it. An image is
+    known by its id and content: where the same ones are found at other paths, the plan takes these. Leftovers of
+    killed writers are swept away. Raises PlanMismatch, naming what differs, when the folder belongs to another run.
     """
     earlier = load_plan(run_dir)
     if earlier is None:
@@ -108,6 +136,9 @@ def keep_plan(run_dir: str, plan: RunPlan) -> bool:
             f"{run_dir} belongs to another run ({listed(differences)}): choose another output folder, "
             "or repeat the earlier call to continue it"
         )
+    if earlier.images != plan.images:
+        uris.write_bytes(_path(run_dir), replace(earlier, images=plan.images).to_json().encode(), commit=True)
+    uris.sweep(run_dir)
     return True
 
 
@@ -125,12 +156,8 @@ def _differences(earlier: RunPlan, now: RunPlan) -> list[str]:
     found += [f"image '{id_}' is gone" for id_ in before if id_ not in after]
     found += [f"image '{id_}' is new" for id_ in after if id_ not in before]
     for id_ in before:
-        if id_ not in after:
-            continue
-        if before[id_].hash != after[id_].hash:
+        if id_ in after and before[id_].hash != after[id_].hash:
             found.append(f"the content of image '{id_}' has changed")
-        else:
-            found += compare(before[id_].path, after[id_].path, f"the path of image '{id_}'")
     return found
 
 

@@ -33,4 +33,5 @@ def keep_card(run_dir: str, what: str, values: Mapping[str, Any]) -> bool:
             f"{run_dir} belongs to another run ({listed(differences)}): choose another output folder, or repeat the "
             "earlier call to continue it"
         )
+    uris.sweep(run_dir)
     return True

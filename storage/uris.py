@@ -6,7 +6,9 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import stat
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -29,6 +31,10 @@ _HOPELESS = frozenset(
     | {errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 )
 _PIECE = 1 << 20
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_LEFT_OVER = 3600.0
+"""Seconds after which nobody still writes to a temporary file: whoever made it was killed."""
+_SECRET = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 
 
 def is_remote(uri: str) -> bool:
@@ -51,12 +57,39 @@ def filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """(file system, path on it). Raises StorageError when the protocol's driver is not installed."""
     if not is_remote(uri):
         return fsspec.filesystem("file"), str(local_path(uri).absolute())
+    refuse_secret(uri)
     try:
         return url_to_fs(uri, **_OPTIONS)
     except (ImportError, ValueError) as error:
         raise StorageError(
             f"{uri}: no driver for this kind of path ({error}); for s3:// install the extra 's3'"
         ) from error
+
+
+def refuse_secret(uri: str) -> None:
+    """Raise StorageError for a URI with a password: URIs are written into plans, metrics and Prefect's database."""
+    if is_remote(uri) and _SECRET.search(uri):
+        kind = uri.split("://")[0].rsplit("::", 1)[-1]
+        raise StorageError(
+            f"{_SECRET.sub(r'***@', uri)} holds a password, which every record of the run would show: leave it out and "
+            f"set FSSPEC_{kind.upper()}_USERNAME and FSSPEC_{kind.upper()}_PASSWORD instead"
+        )
+
+
+def printable(text: str) -> str:
+    """Text that any file can hold: bytes of a file name that are no UTF-8 are written as escapes, "\\udcff"."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def stamp_of(uri: str) -> tuple[object, ...] | None:
+    """What changes whenever a file is written again; None when that cannot be told. Raises OSError for no file."""
+    if not is_remote(uri):
+        found = local_path(uri).stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    fs, path = filesystem(uri)
+    info = fs.info(path)
+    version = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("created")
+    return None if version is None else (info["size"], str(version))
 
 
 def exists(uri: str) -> bool:
@@ -124,8 +157,11 @@ def explained(uri: str) -> Iterator[None]:
         raise StorageError(f"{uri} cannot be written ({error.strerror or error}): {advice}") from error
 
 
-def write_bytes(uri: str, data: bytes) -> None:
+def write_bytes(uri: str, data: bytes, *, commit: bool = False) -> None:
     """Write a file so that it is either whole or absent: temporary name and rename, or one object put.
+
+    Its bytes are on the disk before its name is. `commit`: when this returns the name is there to stay, too, loss of
+    power included; for files by whose presence other work counts as done.
 
     Raises StorageError when the place can never be written (permissions, full disk, a file where a folder must be).
     """
@@ -137,10 +173,12 @@ def write_bytes(uri: str, data: bytes) -> None:
         target = local_path(uri)
         with _temporary(target, data) as temporary:
             os.replace(temporary, target)
+        if commit:
+            _settle_folder(target.parent)
 
 
 def write_new(uri: str, data: bytes) -> bool:
-    """Like `write_bytes`, but never over an existing file: of several writers one gets True, the others False."""
+    """Like a commit by `write_bytes`, but never over an existing file: of several writers one gets True."""
     with explained(uri):
         try:
             if is_remote(uri):
@@ -150,6 +188,7 @@ def write_new(uri: str, data: bytes) -> bool:
             target = local_path(uri)
             with _temporary(target, data) as temporary:
                 _link(temporary, target)
+            _settle_folder(target.parent)
             return True
         except FileExistsError:
             # mkdir raises it as well, when a file stands where a folder must be
@@ -177,10 +216,74 @@ def _temporary(target: Path, data: bytes) -> Iterator[Path]:
     # A name of its own per writer: two attempts at one file never share a temporary one.
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def settle(uri: str) -> None:
+    """Wait until a local file and its name are on the disk; object stores answer only when they are."""
+    if is_remote(uri):
+        return
+    path = local_path(uri)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    _settle_folder(path.parent)
+
+
+def _settle_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise  # some network file systems cannot do it for folders
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def new_folder(uri: str) -> Iterator[str]:
+    """An empty local folder to fill, which gets its name `uri` at the end of the block; left as it is when that is
+    taken by a folder with something in it, because another process was faster."""
+    target = local_path(uri)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(str(target.parent), deep=False)
+    place = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        yield str(place)
+        try:
+            place.replace(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        _settle_folder(target.parent)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def sweep(uri: str, *, deep: bool = True) -> None:
+    """Remove what killed writers have left in a local folder, and below it when `deep`: temporary files of an hour ago.
+
+    What cannot be removed stays: it is in nobody's way.
+    """
+    if is_remote(uri):
+        return
+    before = time.time() - _LEFT_OVER
+    for folder, folders, files in os.walk(local_path(uri)):
+        for name in filter(_TEMPORARY.fullmatch, [*folders, *files]):
+            path = Path(folder, name)
+            try:
+                if path.stat().st_mtime > before:
+                    continue
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except OSError:
+                continue
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
 
 
 def entries(uri: str) -> list[str]:
@@ -226,10 +329,18 @@ def _walk(root: Path) -> Iterator[str]:
             name = f"{folder}/{entry.name}" if folder else entry.name
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(name)
             else:
                 yield name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # a link to itself, or into a folder that is closed: whoever reads it as a file will say so
+        return False
 
 
 def zarr_store(uri: str) -> Any:

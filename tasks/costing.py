@@ -11,6 +11,7 @@ from prefect import task
 from styleclip.directions import channel_direction_sums, style_statistics
 from styleclip.seeds import sample_z
 from tasks.edits import compile_edits
+from tasks.limits import device_limit
 from tasks.measuring import see
 from tasks.methods import InvertedBatch
 from tasks.models import bundle
@@ -40,6 +41,7 @@ def published_costs() -> list[dict[str, Any]]:
 
 
 @task(name="measure cost", task_run_name="cost: {edit[method]}")
+@device_limit()
 def measure_cost(
     name: str, device: str, directions: str | None, edit: dict[str, Any], images: int
 ) -> dict[str, Any]:

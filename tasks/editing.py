@@ -21,6 +21,7 @@ from tasks.edits import compile_edits
 from tasks.encoding import invert_images
 from tasks.halving import Halving
 from tasks.inputs import read_inputs
+from tasks.limits import device_limit
 from tasks.measuring import edit_measures, inversion_measures, see
 from tasks.methods import CompiledEdit, InvertedBatch
 from tasks.models import bundle
@@ -176,6 +177,7 @@ def on_host(measures: Mapping[str, Tensor]) -> dict[str, list[float]]:
     retry_delay_seconds=RETRY_SECONDS,
     retry_condition_fn=worth_another_try,
 )
+@device_limit()
 def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     """Edit the images of one shard; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
     plan = plan_of(job.output)

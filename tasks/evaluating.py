@@ -17,6 +17,7 @@ from storage.images import encode_image
 from storage.uris import join
 from styleclip.errors import BundleError
 from tasks.decoding import to_bytes
+from tasks.limits import device_limit
 from tasks.models import bundle, directions, store_of
 
 STRIP = 8
@@ -51,6 +52,7 @@ def _prepare(job: EvaluateJob) -> tuple[Evaluation, Pictures, Pictures]:
 
 
 @task(name="evaluate edit", task_run_name="{method}: {edit}")
+@device_limit()
 def evaluate_edit(
     job: EvaluateJob, edit: str, method: str, alpha: float = 0.0, channels: int = 0
 ) -> dict[str, Any]:

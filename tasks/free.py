@@ -23,6 +23,7 @@ from styleclip.optimization import OptimizationSettings, Optimized, optimize_lat
 from styleclip.precision import Precision, computing_in
 from tasks.decoding import to_bytes
 from tasks.inversion import unfinished
+from tasks.limits import device_limit
 from tasks.models import bundle
 from tasks.optimizing import NOT_FINITE
 from tasks.planning import fingerprint_of, missing_shards, package_version, run_id, settings_of
@@ -52,6 +53,7 @@ class FreeJob:
 
 
 @task(name="free generation", task_run_name="free generation {job.output}")
+@device_limit()
 def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     """One picture and one latent code per target (name → words); {run, rows, ok, failed, done_before}.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
+from storage import uris
 from storage.datasets import ImageFolder, list_images
 from storage.errors import StorageError
 from storage.latents import LatentStore
@@ -24,10 +26,28 @@ def is_latents(uri: str) -> bool:
     return LatentStore.exists(uri)
 
 
-def list_folder(uri: str, align: Align, table: str | None) -> tuple[ImageFolder, Landmarks | None]:
-    """The images of a folder and, where faces are to be aligned, their landmarks."""
-    folder = list_images(uri)
+def list_folder(
+    uri: str, align: Align, table: str | None, output: str
+) -> tuple[ImageFolder, Landmarks | None]:
+    """The images of a folder, which `output` must not lie in, and, where faces are aligned, their landmarks."""
+    folder = list_images(uri, output)
     return folder, landmarks_for(align, table, uri, folder)
+
+
+def finished_codes(uri: str, models: Bundle) -> LatentStore:
+    """A latents store that is whole. Raises StorageError where it is not, BundleError for one of another generator."""
+    store = LatentStore.open(uri)
+    if missing := store.missing_shards():
+        raise StorageError(
+            f"{uri} is not finished ({len(missing)} shards missing): run invert again to finish it"
+        )
+    generator = models.generator
+    made_by = store.attrs.get("weights", {}).get("generator")
+    if store.shape != (generator.num_ws, generator.w_dim) or made_by != models.fingerprint["generator"]:
+        raise BundleError(
+            f"{uri} holds codes {list(store.shape)} of another generator than that of bundle '{models.name}'"
+        )
+    return store
 
 
 def list_codes(
@@ -44,17 +64,7 @@ def list_codes(
         raise EditError(f"{uri} holds latent codes without images to refine them on: refine_steps must be 0")
     if save_source:
         raise EditError(f"{uri} holds latent codes, no images: there is no source to save")
-    store = LatentStore.open(uri)
-    if missing := store.missing_shards():
-        raise StorageError(
-            f"{uri} is not finished ({len(missing)} shards missing): run invert again to finish it"
-        )
-    generator = models.generator
-    made_by = store.attrs.get("weights", {}).get("generator")
-    if store.shape != (generator.num_ws, generator.w_dim) or made_by != models.fingerprint["generator"]:
-        raise BundleError(
-            f"{uri} holds codes {list(store.shape)} of another generator than that of bundle '{models.name}'"
-        )
+    store = finished_codes(uri, models)
     ok, planned = store.ok, []
     for first in range(0, len(store.ids), store.shard_size):
         part = slice(first, first + store.shard_size)
@@ -64,10 +74,16 @@ def list_codes(
     return planned
 
 
+@functools.lru_cache(maxsize=2)
+def _opened(uri: str, _stamp: object) -> LatentStore:
+    # its marks of what is done are many small files, which every shard would read anew
+    return LatentStore.open(uri)
+
+
 def read_codes(uri: str, images: Sequence[PlannedImage]) -> Decoded:
     """The codes of these images, float32 [n, num_ws, w_dim], in the place of pictures."""
     begun = time.perf_counter()
-    store = LatentStore.open(uri)
+    store = _opened(uri, uris.stamp_of(uris.join(uri, "zarr.json")))
     ok = dict(zip(store.ids, store.ok.tolist(), strict=True))
     with_code = [position for position, image in enumerate(images) if ok[image.id]]
     codes = store.read([images[position].id for position in with_code])

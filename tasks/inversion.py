@@ -24,6 +24,7 @@ from tasks.aligning import Align, alignment_of, faces_in, landmarks_for
 from tasks.decoding import Failure, decode, to_bytes, to_device
 from tasks.encoding import invert_images
 from tasks.halving import Halving
+from tasks.limits import device_limit
 from tasks.measuring import inversion_measures, see
 from tasks.models import bundle
 from tasks.planning import (
@@ -81,7 +82,7 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
     Raises StorageError for an empty folder or one without landmarks, AlignmentError for an alignment that cannot be
     done, BundleError for a bundle without encoder, PlanMismatch when the output folder belongs to another run.
     """
-    folder = list_images(job.images)
+    folder = list_images(job.images, job.output)
     found = landmarks_for(job.align, job.landmarks, job.images, folder)
     models = bundle(job.bundle, job.device)
     encoder = check_can_invert(models)
@@ -128,6 +129,7 @@ def unfinished(latents: str, run: str, missing: list[int]) -> list[int]:
     retry_delay_seconds=RETRY_SECONDS,
     retry_condition_fn=worth_another_try,
 )
+@device_limit()
 def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
     """Codes of one shard's images; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
     plan = plan_of(job.output)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,13 +14,12 @@ from torch import Tensor
 
 from storage import uris
 from storage.errors import StorageError
-from storage.latents import LatentStore
+from storage.latents import LatentStore, bad_ids
 from storage.numpy_files import read_file, read_npy, write_npy
 from tasks.models import bundle
 
 SHARD_SIZE = 32
 ENDINGS = (".npy", ".pt")
-_ID = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,138}[A-Za-z0-9_-])?")
 
 
 def import_latents(name: str, device: str, uri: str, ids_uri: str | None, output: str) -> dict[str, Any]:
@@ -45,11 +43,10 @@ def import_latents(name: str, device: str, uri: str, ids_uri: str | None, output
                 f"{ids_uri} holds {len(ids)} ids, {uri} {len(codes)} codes: give one line for each code"
             )
     ids = ids or [f"{number:06d}" for number in range(len(codes))]
-    for id_ in ids:
-        if not _ID.fullmatch(id_):
-            raise StorageError(
-                f"'{id_}' cannot be an id: ids name files, so they have at most 140 letters, digits, '.', '_' and '-'"
-            )
+    if bad := bad_ids(ids):
+        raise StorageError(
+            f"'{bad[0]}' cannot be an id: ids name files, so they have at most 140 letters, digits, '.', '_' and '-'"
+        )
     attrs = {
         "bundle": models.name,
         "weights": {"generator": models.fingerprint["generator"]},

@@ -15,7 +15,8 @@ from storage.metrics import write_table
 from styleclip.checkpoints.mappers import load_mapper
 from styleclip.mappers.analysis import PUBLISHED, cross_similarity, step_similarity
 from styleclip.seeds import sample_z
-from tasks.mapping import check_mapper, find_mapper
+from tasks.limits import device_limit
+from tasks.mapping import check_mapper, mapper_file
 from tasks.models import bundle
 
 SEED = 2_000_003
@@ -24,6 +25,7 @@ CELL, MARGIN = 44, 110
 
 
 @task(name="analyse mappers")
+@device_limit()
 def analyse_mappers(name: str, device: str, mappers: list[str], output: str, images: int) -> dict[str, Any]:
     """Similarity of steps within and between mappers over `images` sampled codes; {table, between}.
 
@@ -38,9 +40,9 @@ def analyse_mappers(name: str, device: str, mappers: list[str], output: str, ima
         w = models.generator.map(z, truncation_psi=models.truncation_psi)
         s = models.generator.styles(w)[:, models.generator.layout.conv.to(models.device)]
         for each in mappers:
-            path = find_mapper(models, each)
-            mapper, card = load_mapper(path)
-            check_mapper(models, path, mapper, card)
+            with mapper_file(models, each) as path:
+                mapper, card = load_mapper(path)
+                check_mapper(models, path, mapper, card)
             in_s = mapper.config.space == "s"
             found = mapper.to(models.device).steps(s if in_s else w)[0]
             mean, deviation = step_similarity(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor
 
 from storage.errors import StorageError
-from storage.latents import LatentStore
 from styleclip.bundle import Bundle
+from styleclip.precision import Precision
 from styleclip.seeds import sample_z
+from tasks.inputs import finished_codes
 from tasks.models import bundle
 
 
@@ -31,7 +33,7 @@ class MapperJob:
     learning_rate: float
     decay: bool
     microbatch: int
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     latents: str | None
     truncation_psi: float
     validation: int
@@ -40,12 +42,16 @@ class MapperJob:
 
 @dataclass(frozen=True)
 class Codes:
-    """Latent codes of a training: `train` [N, num_ws, w_dim], None when they are sampled; held-out [V, …]."""
+    """Latent codes of a training: `train` [N, num_ws, w_dim], None when they are sampled; held-out [V, …].
+
+    digest: first 16 hex digits of a sha256 over the codes of the store in their order; None when they are sampled.
+    """
 
     models: Bundle
     job: MapperJob
     train: Tensor | None
     held_out: Tensor
+    digest: str | None = None
 
     def of_step(self, step: int) -> Tensor:
         """The batch of a step [B, num_ws, w_dim]: a function of seed and step alone."""
@@ -58,27 +64,27 @@ class Codes:
 
 @functools.lru_cache(maxsize=2)
 def codes(job: MapperJob) -> Codes:
-    """The latent codes of a run. Raises StorageError for a store that does not fit or has too few codes."""
+    """The latent codes of a run.
+
+    Raises StorageError for a store that is not finished or has too few codes, BundleError for one of another generator.
+    """
     models = bundle(job.bundle, job.device)
     with torch.inference_mode(False), torch.no_grad():
         if job.latents is None:
             return Codes(
                 models, job, None, _sampled(models, job, [f"held out {i}" for i in range(job.validation)])
             )
-        store = LatentStore.open(job.latents)
-        w = torch.from_numpy(store.read())[torch.from_numpy(store.ok)]
-        wanted = (models.generator.num_ws, models.generator.w_dim)
-        if tuple(w.shape[1:]) != wanted:
-            raise StorageError(
-                f"{job.latents} holds codes {tuple(w.shape[1:])}, the generator of '{models.name}' reads {wanted}"
-            )
+        store = finished_codes(job.latents, models)
+        found = store.read()[store.ok]
+        digest = hashlib.sha256(found.tobytes()).hexdigest()[:16]
+        w = torch.from_numpy(found)
         if len(w) <= job.validation:
             raise StorageError(
                 f"{job.latents} holds {len(w)} codes, of which {job.validation} are held out: none is left to train on"
             )
         order = torch.randperm(len(w), generator=torch.Generator().manual_seed(job.seed))
         w = w[order].to(models.device)
-        return Codes(models, job, w[job.validation :], w[: job.validation])
+        return Codes(models, job, w[job.validation :], w[: job.validation], digest)
 
 
 @torch.no_grad()

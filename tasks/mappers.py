@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import gc
+import hashlib
 import io
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -16,11 +19,11 @@ import pandas as pd
 import torch
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.concurrency.sync import concurrency
 from torch import Tensor
 
 from storage import uris
-from storage.curves import write_curves
+from storage.curves import curves_exist, write_curves
+from storage.errors import StoreCorrupt
 from storage.images import encode_image
 from storage.run_card import keep_card
 from styleclip.bundle import Bundle
@@ -28,8 +31,10 @@ from styleclip.checkpoints.mappers import MapperCard, save_mapper
 from styleclip.errors import EditError
 from styleclip.mappers import LatentMapper, MapperConfig, MapperSpace
 from styleclip.mappers.training import TERMS, Attribute, MapperTraining, TrainingSettings
+from styleclip.precision import computing_in
 from tasks.decoding import to_bytes
 from tasks.halving import out_of_memory
+from tasks.limits import device_limit
 from tasks.mapper_codes import Codes, MapperJob, codes
 from tasks.models import bundle
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
@@ -38,8 +43,6 @@ from tasks.wording import embed_words
 T = TypeVar("T")
 FLOW = "train-mappers"
 SHOWN = 6
-LIMIT = "gpu"
-"""Name of Prefect's global concurrency limit that a training occupies, where somebody has created it."""
 
 
 @task(name="plan training")
@@ -62,13 +65,47 @@ def plan_training(job: MapperJob, attributes: list[dict[str, Any]]) -> dict[str,
             )
     found = codes(job)
     asked = {
-        name: value for name, value in vars(job).items() if name not in ("output", "device", "microbatch")
+        name: value
+        for name, value in vars(job).items()
+        if name not in ("output", "device", "microbatch", "latents")
     }
-    card = asked | {"bundle": models.name, "weights": dict(models.fingerprint), "attributes": attributes}
+    card = asked | {
+        "bundle": models.name,
+        "weights": dict(models.fingerprint),
+        "templates": list(models.templates),
+        "package_version": version("styleclip-flows"),
+        "codes": found.digest,
+        "attributes": attributes,
+    }
     return {
         "continued": keep_card(job.output, "training", card),
         "latents": "sampled" if found.train is None else len(found.train),
     }
+
+
+def group_name(attributes: Sequence[Mapping[str, Any]]) -> str:
+    """The name of a group and of its state: the same attributes in the same order, and no others, have it."""
+    return hashlib.sha256(json.dumps(list(attributes), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def begun_anew(output: str, groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Attributes that were trained here before in another group, whose state is of no use to this one."""
+    return [
+        str(attribute["name"])
+        for group, attributes in groups.items()
+        if not uris.exists(_state(output, group))
+        for attribute in attributes
+        if curves_exist(output, FLOW, _part(attribute["name"], 0))
+    ]
+
+
+def _state(output: str, group: str) -> str:
+    return uris.join(output, "state", f"{group}.pt")
+
+
+def _part(name: str, first: int) -> str:
+    # By attribute: one that is trained again in another group replaces its curves instead of doubling them.
+    return f"{name}-{first:07}"
 
 
 def _wording(models: Bundle, attribute: Mapping[str, Any]) -> Attribute:
@@ -101,25 +138,36 @@ def shape_of(models: Bundle, space: MapperSpace, levels: Sequence[str]) -> Mappe
     retry_delay_seconds=RETRY_SECONDS,
     retry_condition_fn=worth_another_try,
 )
+@device_limit()
 def train_group(job: MapperJob, group: str, attributes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`train`, with a progress artifact."""
+    artifact = create_progress_artifact(0.0, key=f"train-mappers-{group}")
+    assert isinstance(artifact, UUID)
+    return train(job, group, attributes, lambda share: update_progress_artifact(artifact, share))
+
+
+def train(
+    job: MapperJob, group: str, attributes: list[dict[str, Any]], report: Callable[[float], object]
+) -> list[dict[str, Any]]:
     """Train attributes of one shape together, from the last checkpoint on; one row per attribute.
 
-    Writes RUN/state/GROUP.pt at every checkpoint, curves to RUN/curves, and at the end RUN/mappers/NAME.safetensors and
-    RUN/pictures/NAME.png (held-out codes before and after).
+    `group` is their `group_name`; `report` hears of the share that is done, in percent. Writes RUN/state/GROUP.pt at
+    every checkpoint, curves to RUN/curves, and at the end RUN/mappers/NAME.safetensors and RUN/pictures/NAME.png
+    (held-out codes before and after). Raises StoreCorrupt for a state that is of other attributes.
     """
     models = bundle(job.bundle, job.device)
-    with concurrency(LIMIT, occupy=1), torch.inference_mode(False):
+    with computing_in(job.precision), torch.inference_mode(False):
         found = codes(job)
         training = _begin(models, job, attributes)
-        state = uris.join(job.output, "state", f"{group}.pt")
-        seconds = _load(training, state, models)
+        state = _state(job.output, group)
+        seconds = _load(training, state, attributes, models)
         began = time.monotonic()
-        artifact = create_progress_artifact(_share(training), key=f"train-mappers-{group}".lower())
-        assert isinstance(artifact, UUID)
+        report(_share(training))
         for first, rows in _chunks(training, found, job):
-            write_curves(job.output, FLOW, f"{group}-{first:07}", pd.DataFrame(rows))
-            _save(training, state, seconds + time.monotonic() - began)
-            update_progress_artifact(artifact, _share(training))
+            for name, curves in pd.DataFrame(rows).groupby("attribute"):
+                write_curves(job.output, FLOW, _part(str(name), first), curves)
+            _save(training, state, attributes, seconds + time.monotonic() - began)
+            report(_share(training))
         seconds = (seconds + time.monotonic() - began) / len(attributes)
         return [
             _finish(training, index, attribute, found, job, seconds)
@@ -137,7 +185,6 @@ def _begin(models: Bundle, job: MapperJob, attributes: Sequence[Mapping[str, Any
         job.decay,
         job.seed,
         job.microbatch,
-        job.precision,
     )
     return MapperTraining(models, config, [_wording(models, attribute) for attribute in attributes], settings)
 
@@ -187,17 +234,27 @@ def _fitting(training: MapperTraining, work: Callable[[], T]) -> T:
             torch.cuda.empty_cache()
 
 
-def _save(training: MapperTraining, uri: str, seconds: float) -> None:
+def _save(
+    training: MapperTraining, uri: str, attributes: Sequence[Mapping[str, Any]], seconds: float
+) -> None:
     buffer = io.BytesIO()
-    torch.save({"training": training.state_dict(), "seconds": seconds}, buffer)
+    content = {"training": training.state_dict(), "attributes": list(attributes), "seconds": seconds}
+    torch.save(content, buffer)
     uris.write_bytes(uri, buffer.getvalue())
 
 
-def _load(training: MapperTraining, uri: str, models: Bundle) -> float:
+def _load(
+    training: MapperTraining, uri: str, attributes: Sequence[Mapping[str, Any]], models: Bundle
+) -> float:
     """Go on from a checkpoint, if there is one; the seconds that were spent before."""
     if not uris.exists(uri):
         return 0.0
     content = torch.load(io.BytesIO(uris.read_bytes(uri)), weights_only=True, map_location=models.device)
+    if content["attributes"] != list(attributes):
+        raise StoreCorrupt(
+            f"{uri} is the state of other attributes ({', '.join(each['name'] for each in content['attributes'])}): "
+            "delete it and run again to train these anew"
+        )
     training.load_state_dict(content["training"])
     return float(content["seconds"])
 
@@ -244,6 +301,7 @@ def _finish(
     }
 
 
+@computing_in("float32")
 @torch.no_grad()
 def _write_pictures(training: MapperTraining, mapper: LatentMapper, w: Tensor, uri: str) -> None:
     code, generator = training.code_of(w), training.models.generator

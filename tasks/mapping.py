@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from storage import uris
+from storage.numpy_files import read_file
 from styleclip.bundle import Bundle, file_sha256
 from styleclip.checkpoints.mappers import MapperCard, load_mapper
-from styleclip.errors import BundleError, EditError
+from styleclip.errors import BundleError, EditError, StyleclipError
 from styleclip.mappers import LatentMapper
 from tasks.methods import Edited, InvertedBatch, Setting
 from tasks.wording import Wording, embed_words
@@ -47,8 +50,25 @@ class MappedEdit:
         return batch.s.index_copy(1, columns, moved)
 
 
-def find_mapper(models: Bundle, name: str) -> Path:
-    """The file of a mapper: a path, or the name of one that the bundle ships. Raises EditError when it is not there."""
+@contextmanager
+def mapper_file(models: Bundle, name: str) -> Iterator[Path]:
+    """The local file of a mapper while the block runs: a path, a URI (its copy), or the name of a shipped one.
+
+    Raises EditError or StorageError when it is not there. Errors of the block that name the copy name the URI instead.
+    """
+    if not uris.is_remote(name):
+        yield _find(models, name)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name.rsplit("/", 1)[-1])
+        path.write_bytes(read_file(name))
+        try:
+            yield path
+        except StyleclipError as error:
+            raise type(error)(str(error).replace(str(path), name)) from error
+
+
+def _find(models: Bundle, name: str) -> Path:
     if name.endswith((".safetensors", ".pt", ".pth")):
         path = uris.local_path(name)
         if not path.is_file():
@@ -67,19 +87,20 @@ def find_mapper(models: Bundle, name: str) -> Path:
 def compile_mapping(setting: Setting, edit: Mapping[str, Any]) -> MappedEdit:
     """A mapper file → an edit. Raises EditError when it is not there or belongs to another generator."""
     models = setting.models
-    path = find_mapper(models, edit["mapper"])
-    mapper, card = load_mapper(path)
-    check_mapper(models, path, mapper, card)
+    with mapper_file(models, edit["mapper"]) as path:
+        mapper, card = load_mapper(path)
+        check_mapper(models, path, mapper, card)
+        digest = file_sha256(path)
     target = edit["target"] or card.target
     if not target:
-        raise EditError(f"{path} does not say what it was trained for: give the edit a 'target'")
+        raise EditError(f"{edit['mapper']} does not say what it was trained for: give the edit a 'target'")
     words = dict(edit) | {"target": target}
     return MappedEdit(
         words=words,
         wording=embed_words(models, words),
         mapper=mapper.to(models.device),
         training_seconds=card.seconds or None,
-        fingerprint={"mapper": file_sha256(path)},
+        fingerprint={"mapper": digest},
     )
 
 

@@ -19,6 +19,7 @@ from styleclip.metrics import clip_similarity, directional_similarity, identity_
 from styleclip.probes import Probe
 from tasks.decoding import to_bytes
 from tasks.edits import compile_edits
+from tasks.limits import device_limit
 from tasks.measuring import see
 from tasks.methods import CompiledEdit, InvertedBatch
 from tasks.models import bundle
@@ -41,6 +42,7 @@ class _Stepped:
 
 
 @task(name="compare methods", task_run_name="methods: {group}")
+@device_limit()
 def compare_methods(job: MatchJob, group: str, edits: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same words by several methods; one row per method, the first of which sets the strength of the others.
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from storage import uris
 from storage.directions import DirectionStore
-from styleclip.bundle import Bundle, load_bundle
+from styleclip.bundle import Bundle, load_bundle, read_bundle
 from styleclip.errors import BundleError
 
 _LOADING = threading.Lock()
@@ -33,16 +34,21 @@ class ChannelDirections:
 
 
 def bundle(name: str, device: str = "auto") -> Bundle:
-    """The bundle `name` on `device`; the same object at every call in this process."""
+    """The bundle `name` on `device`; the same object at every call in this process while its files stay as they are."""
+    spec = read_bundle(name)
+    files = (spec.path, *spec.files.values())
+    stamps = tuple(uris.stamp_of(str(path)) if path.is_file() else None for path in files)
     with _LOADING:
-        return _bundle(name, device)
+        return _bundle(name, device, stamps)
 
 
 def directions(uri: str, name: str, device: str = "auto") -> ChannelDirections:
-    """The finished directions at `uri`, checked to fit the bundle `name`; read once per process."""
+    """The finished directions at `uri`, checked to fit the bundle `name`; read again when they change."""
     models = bundle(name, device)
+    place = uris.join(uri, "zarr.json")
+    stamp = uris.stamp_of(place) if uris.exists(place) else None
     with _LOADING:
-        return _directions(uri, models)
+        return _directions(uri, stamp, models)
 
 
 def store_of(name: str, device: str, uri: str | None) -> str:
@@ -56,13 +62,13 @@ def store_of(name: str, device: str, uri: str | None) -> str:
     return str(found)
 
 
-@functools.cache
-def _bundle(name: str, device: str) -> Bundle:
+@functools.lru_cache(maxsize=4)
+def _bundle(name: str, device: str, _stamps: object) -> Bundle:
     return load_bundle(name, device=device)
 
 
-@functools.cache
-def _directions(uri: str, models: Bundle) -> ChannelDirections:
+@functools.lru_cache(maxsize=4)
+def _directions(uri: str, _stamp: object, models: Bundle) -> ChannelDirections:
     store = DirectionStore.open(uri)
     rows = store.directions()
     expected = (models.generator.layout.conv_count, models.clip.dim)

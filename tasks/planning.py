@@ -100,7 +100,7 @@ def settings_of(models: Bundle) -> dict[str, Any]:
 
 def run_id(plan: RunPlan) -> str:
     """Short name of a run, the same for every attempt at the same plan."""
-    return hashlib.sha256(plan.to_json().encode()).hexdigest()[:12]
+    return plan.run_id
 
 
 def plan_of(run_dir: str) -> RunPlan:
@@ -153,7 +153,7 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
         models = bundle(job.bundle, job.device)
         images = list_codes(job.images, models, job.align, job.refine_steps, job.save_source)
     else:
-        folder, found = list_folder(job.images, job.align, job.landmarks)
+        folder, found = list_folder(job.images, job.align, job.landmarks, job.output)
         models = bundle(job.bundle, job.device)
         check_can_invert(models)
         images, skipped = hashed(folder), folder.skipped

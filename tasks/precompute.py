@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from prefect import task
+from torch import Tensor
 
 from storage.directions import DirectionStore
 from styleclip.bundle import Bundle
 from styleclip.directions import channel_direction_sums, resultant_length, style_statistics
+from styleclip.errors import EditError, StyleclipError
+from styleclip.precision import Precision, computing_in
 from styleclip.seeds import sample_z
+from tasks.decoding import Failure
+from tasks.halving import Halving
+from tasks.limits import device_limit
 from tasks.models import bundle
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
 
@@ -36,7 +44,7 @@ class PrecomputeJob:
     truncation_psi: float | None
     block: int
     batch: int
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     first: int = 0
     last: int | None = None
 
@@ -76,6 +84,22 @@ def _identity(job: PrecomputeJob, models: Bundle) -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(maxsize=2)
+def _sizes(job: PrecomputeJob) -> Halving:
+    """Channels in one pass, two pictures each; what one block learns about the memory holds for the next ones."""
+    return Halving(max(1, job.batch // 2))
+
+
+def _passes(count: int, work: Callable[[slice], Tensor], sizes: Halving) -> Iterator[tuple[slice, Tensor]]:
+    for part, outcome in sizes.over(count, work):
+        if isinstance(outcome, Failure):
+            raise StyleclipError(
+                "the two pictures of one channel, the least that can be done at once (--batch 2), do not fit the "
+                f"memory of the device: free some of it, or choose another --device ({outcome.reason})"
+            )
+        yield part, outcome
+
+
 def _asked(job: PrecomputeJob, block: slice) -> slice:
     """The channels of a block that the job is about; empty where there are none."""
     first = max(block.start, job.first)
@@ -88,17 +112,25 @@ def _open(job: PrecomputeJob, models: Bundle) -> DirectionStore:
 
 
 @task(name="prepare store", task_run_name="prepare {job.output}")
+@device_limit()
 def prepare_store(job: PrecomputeJob) -> StoreState:
     """Make the store with its style statistics, or open the one that an earlier run of the same job has made.
 
-    Raises PlanMismatch when another job has made it.
+    Raises PlanMismatch when another job has made it, EditError for channels that the generator does not have.
     """
     models = bundle(job.bundle, job.device)
+    count = models.generator.layout.conv_count
+    if not range(count)[job.first : job.last]:
+        raise EditError(
+            f"no channel lies in {job.first}:{'' if job.last is None else job.last}: the generator of bundle "
+            f"'{models.name}' has {count}, 0 to {count - 1}"
+        )
     if not DirectionStore.exists(job.output):
         layout = models.generator.layout
-        mean, std = style_statistics(
-            models.generator, job.statistics_samples, job.seed, _psi(job, models), STATISTICS_BATCH
-        )
+        with computing_in(job.precision):
+            mean, std = style_statistics(
+                models.generator, job.statistics_samples, job.seed, _psi(job, models), STATISTICS_BATCH
+            )
         DirectionStore.create(
             job.output,
             layer_names=[layer.name for layer in layout.layers],
@@ -121,10 +153,13 @@ def prepare_store(job: PrecomputeJob) -> StoreState:
     retry_delay_seconds=RETRY_SECONDS,
     retry_condition_fn=worth_another_try,
 )
+@device_limit()
 def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
-    """Δi_c of one block of channels (paper §6), written as one shard; {block, channels, seconds}.
+    """Δi_c of one block of channels (paper §6), written as one shard; {block, channels, seconds, batch}.
 
-    Channels that the job leaves out are written with direction 0 and count 0: no edit will ever choose them.
+    Channels that the job leaves out are written with direction 0 and count 0: no edit will ever choose them. When
+    memory runs out passes are halved, for this block and those after it; `batch` are the pictures of one in the end.
+    Raises StyleclipError when not even the two pictures of one channel fit.
     """
     begun = time.perf_counter()
     models = bundle(job.bundle, job.device)
@@ -136,8 +171,9 @@ def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
     counts, resultants = np.zeros(width, np.int64), np.zeros(width, np.float32)
     if part.start == part.stop:
         store.write_block(block, sums, counts, resultants, magnitudes)
-        return {"block": block, "channels": 0, "seconds": time.perf_counter() - begun}
-    with torch.inference_mode():
+        return {"block": block, "channels": 0, "seconds": time.perf_counter() - begun, "batch": job.batch}
+    sizes = _sizes(job)
+    with computing_in(job.precision), torch.inference_mode():
         # from seeds, not from the store: codes of N images are cheap to make and large to keep
         z = sample_z(job.seed, range(job.images), models.generator.z_dim).to(device)
         styles = models.generator.styles(models.generator.map(z, truncation_psi=_psi(job, models)))
@@ -150,15 +186,19 @@ def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
             step=_step(job, models),
             baseline=job.baseline,
             mean=torch.from_numpy(store.mean).to(device),
-            batch=job.batch,
-            autocast=torch.bfloat16 if job.precision == "bfloat16" else None,
+            over=functools.partial(_passes, sizes=sizes),
         )
     inside = slice(part.start - whole.start, part.stop - whole.start)
     sums[inside], counts[inside] = total.cpu().numpy(), count.cpu().numpy()
     resultants[inside] = resultant_length(total, count).cpu().numpy()
     magnitudes[inside] = magnitude.cpu().numpy()
     store.write_block(block, sums, counts, resultants, magnitudes)
-    return {"block": block, "channels": part.stop - part.start, "seconds": time.perf_counter() - begun}
+    return {
+        "block": block,
+        "channels": part.stop - part.start,
+        "seconds": time.perf_counter() - begun,
+        "batch": 2 * sizes.size if sizes.halvings else job.batch,
+    }
 
 
 @task(name="finalize store", task_run_name="finalize {job.output}")

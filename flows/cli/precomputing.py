@@ -34,9 +34,9 @@ def precompute(
         typer.Option(help="FIRST:LAST, only these channels (LAST excluded); the others get no direction."),
     ] = None,
     block: Annotated[int, typer.Option(help="Channels per task and per shard of the store.")] = 256,
-    batch: Annotated[int, typer.Option(help="Images in one pass; smaller needs less memory.")] = 64,
+    batch: Annotated[int, typer.Option(help="Pictures in one pass; halved when memory runs out.")] = 64,
     precision: Annotated[
-        str, typer.Option(help="float32, or bfloat16 for the generator (CLIP stays in float32).")
+        str, typer.Option(help="float32, tf32, or bfloat16 for the generator (CLIP stays in float32).")
     ] = "float32",
     seed: Seed = 0,
     device: Device = "auto",
@@ -76,6 +76,10 @@ def precompute(
         f"Done: {summary['channels']} channels in {summary['blocks']} blocks "
         f"({summary['blocks_done_before']} were there before); median reliability {summary['reliability']:.2f}."
     )
+    if summary["batch"] < batch:
+        voice.say(
+            f"Memory: it ran out at --batch {batch}; the rest was done with --batch {summary['batch']}."
+        )
     voice.say(f"Store:  {output}")
     voice.say(
         f'Next:   styleclip directions show --bundle {bundle} --directions {output} --target "a smiling face"'

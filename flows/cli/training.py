@@ -33,7 +33,7 @@ def train_mappers(
     ] = None,
     psi: Annotated[float, typer.Option(help="Truncation ψ of sampled codes.")] = 1.0,
     microbatch: Annotated[int, typer.Option(help="Pictures on the device at once.")] = 16,
-    precision: Annotated[str, typer.Option(help="float32, or bfloat16 for the generator.")] = "float32",
+    precision: Annotated[str, typer.Option(help="float32, tf32, or bfloat16 for the generator.")] = "float32",
     validation: Annotated[int, typer.Option(help="Held-out codes that the best state is chosen on.")] = 32,
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
     seed: Seed = 0,
@@ -88,6 +88,8 @@ def train_mappers(
     )
     show_analysis(voice, summary["analysis"])
     first = summary["table"][0]["mapper"]
+    if anew := summary["begun_anew"]:
+        voice.say(f"Begun anew, because another --together had grouped them before: {', '.join(anew)}")
     voice.say(f"Mappers:  {output}/mappers; before and after: {output}/pictures")
     voice.say(f"Next:     styleclip edit --method mapper --mapper {first} --images FOLDER -o RUN")
     voice.finish(summary)

@@ -1,6 +1,11 @@
 """Global directions in StyleSpace (paper §6)."""
 
-from styleclip.directions.channel import channel_direction_sums, finish_directions, resultant_length
+from styleclip.directions.channel import (
+    channel_direction_sums,
+    finish_directions,
+    passes_of,
+    resultant_length,
+)
 from styleclip.directions.statistics import StyleStatistics, style_statistics
 from styleclip.directions.style import (
     StyleDirection,
@@ -18,6 +23,7 @@ __all__ = [
     "embed_prompt",
     "expand",
     "finish_directions",
+    "passes_of",
     "resultant_length",
     "strongest_channels",
     "style_direction",

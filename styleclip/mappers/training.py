@@ -53,7 +53,6 @@ class TrainingSettings:
     decay: bool = False
     seed: int = 0
     microbatch: int = 16
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class MapperTraining:
@@ -168,9 +167,7 @@ class MapperTraining:
         return generator.styles(w).index_copy(1, generator.layout.conv.to(w.device), moved)
 
     def _synthesize(self, styles: Tensor) -> Tensor:
-        bfloat16 = self.settings.precision == "bfloat16"
-        with torch.autocast(styles.device.type, dtype=torch.bfloat16, enabled=bfloat16):
-            return self.models.generator.synthesize(styles).float()
+        return self.models.generator.synthesize(styles)
 
     def _sources(self, w: Tensor) -> dict[str, Tensor]:
         """What all attributes share: w, and what is seen in the source images where a loss needs it."""

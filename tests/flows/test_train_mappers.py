@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,16 +13,20 @@ from tiny_bundle import SIZE, write_pictures
 
 from flows.edit import edit
 from flows.edits import EditSpec
-from flows.mapper_spec import MapperSpec, read_attributes
+from flows.mapper_spec import MapperSpec, plain, read_attributes
 from flows.parameters import EditParams, TrainMappersParams
 from flows.train_mappers import grouped, train_mappers
-from storage import read_metrics
+from storage import read_metrics, uris
 from storage.curves import read_curves
-from storage.errors import PlanMismatch, StorageError
+from storage.errors import PlanMismatch, StorageError, StoreCorrupt
 from storage.latents import LatentStore
 from styleclip.bundle import load_bundle
 from styleclip.checkpoints.mappers import load_mapper
-from styleclip.errors import EditError
+from styleclip.errors import BundleError, EditError, StyleclipError
+from tasks.edits import compile_edits
+from tasks.mapper_analysis import analyse_mappers
+from tasks.mapper_codes import MapperJob, codes
+from tasks.mappers import begun_anew, group_name, train
 
 ATTRIBUTES = [
     MapperSpec(name="red", target="a face with red hair", lambda_l2=0.1),
@@ -164,14 +169,91 @@ def test_inverted_images_can_be_trained_on(tiny, tmp_path):
     models = load_bundle(tiny, device="cpu")
     w = models.generator.map(torch.randn(7, models.generator.z_dim)).numpy()
     store = str(tmp_path / "latents.zarr")
-    latents = LatentStore.create(
-        store, [f"{i}" for i in range(7)], w.shape[1], w.shape[2], shard_size=7, attrs={}
-    )
-    latents.write_shard(0, w, torch.ones(7, dtype=torch.bool).numpy())
+    attrs = {"weights": dict(models.fingerprint)}
+    ids = [f"{i}" for i in range(7)]
+    latents = LatentStore.create(store, ids, w.shape[1], w.shape[2], shard_size=6, attrs=attrs)
+    latents.write_shard(0, w[:6], np.ones(6, bool))
+    with pytest.raises(StorageError, match=r"is not finished \(1 shards missing\)"):
+        codes(job_of(params(tiny, tmp_path / "run", latents=store)))
+    latents.write_shard(1, w[6:], np.ones(1, bool))
     summary = train_mappers(params(tiny, tmp_path / "run", attributes=ATTRIBUTES[1:2], latents=store))
     assert summary["mappers"] == 1
     with pytest.raises(StorageError, match="none is left to train on"):
         train_mappers(params(tiny, tmp_path / "other", latents=store, validation=7))
+    codes.cache_clear()
+    latents.write_shard(1, w[6:] + 1, np.ones(1, bool))
+    with pytest.raises(PlanMismatch, match="codes was"):
+        train_mappers(params(tiny, tmp_path / "run", attributes=ATTRIBUTES[1:2], latents=store))
+
+
+def test_codes_of_another_generator_are_refused(tiny, tmp_path):
+    models = load_bundle(tiny, device="cpu")
+    shape = (models.generator.num_ws, models.generator.w_dim)
+    store = str(tmp_path / "latents.zarr")
+    attrs = {"weights": {"generator": "f" * 64}}
+    latents = LatentStore.create(store, [f"{i}" for i in range(7)], *shape, attrs=attrs)
+    latents.write_shard(0, np.ones((7, *shape), np.float32), np.ones(7, bool))
+    with pytest.raises(BundleError, match="of another generator"):
+        codes(job_of(params(tiny, tmp_path / "run", latents=store)))
+
+
+def job_of(asked: TrainMappersParams) -> MapperJob:
+    return MapperJob(**asked.model_dump(exclude={"attributes", "attributes_file", "together", "analysis"}))
+
+
+NAMES = ["red", "hat", "smile"]
+PLAIN = plain([MapperSpec(name=name, target=f"a {name} face", levels=["medium"]) for name in NAMES], "a face")
+
+
+def test_another_grouping_changes_no_mapper(tiny, tmp_path):
+    """A state belongs to its group: with another `together` each attribute still ends with its own mapper."""
+    job = job_of(params(tiny, tmp_path, steps=2))
+
+    def trained(together: int) -> tuple[list[str], dict[str, dict]]:
+        groups = grouped(PLAIN, together)
+        anew = begun_anew(job.output, groups)
+        rows = [row for group, members in groups.items() for row in train(job, group, members, float)]
+        files = {row["attribute"]: load_mapper(row["mapper"]) for row in rows}
+        assert {name: card.target for name, (_, card) in files.items()} == {n: f"a {n} face" for n in NAMES}
+        return anew, {name: mapper.state_dict() for name, (mapper, _) in files.items()}
+
+    anew, first = trained(together=2)
+    assert anew == []
+    anew, second = trained(together=3)
+    assert anew == NAMES
+    for name in NAMES:
+        for key, value in first[name].items():
+            torch.testing.assert_close(second[name][key], value, atol=1e-4, rtol=1e-4)
+    curves = read_curves(str(tmp_path))
+    assert not curves.duplicated(["attribute", "step", "split"]).any()
+    assert trained(together=2)[0] == []
+
+
+def test_a_state_under_the_name_of_another_group_is_refused(tiny, tmp_path):
+    job = job_of(params(tiny, tmp_path, steps=1))
+    red, hat = PLAIN[:1], PLAIN[1:2]
+    train(job, group_name(red), red, float)
+    state = tmp_path / "state" / f"{group_name(red)}.pt"
+    state.rename(state.with_stem(group_name(hat)))
+    with pytest.raises(StoreCorrupt, match=r"state of other attributes \(red\): delete it"):
+        train(job, group_name(hat), hat, float)
+
+
+def test_mappers_may_lie_in_a_bucket(tiny):
+    """Trained to a URI, and taken from there by an edit and by the analysis."""
+    job = job_of(params(tiny, "memory://bucket/run", steps=1))
+    (row,) = train(job, group_name(PLAIN[:1]), PLAIN[:1], float)
+    assert row["mapper"] == "memory://bucket/run/mappers/red.safetensors"
+    words = {"name": "red", "method": "mapper", "neutral": "a face", "target": None, "alpha": 1.0}
+    (compiled,) = compile_edits(tiny, "cpu", None, [words | {"mapper": row["mapper"]}])
+    assert compiled.words["target"] == "a red face" and len(compiled.fingerprint["mapper"]) == 64
+    analysis = analyse_mappers.fn(tiny, "cpu", [row["mapper"]], "memory://bucket/analysis", 2)
+    assert analysis["between"]["attributes"] == ["red"]
+    with pytest.raises(StorageError, match=r"no such file: memory://bucket/none\.safetensors"):
+        compile_edits(tiny, "cpu", None, [words | {"mapper": "memory://bucket/none.safetensors"}])
+    uris.write_bytes("memory://bucket/broken.safetensors", b"x")
+    with pytest.raises(StyleclipError, match=r"memory://bucket/broken\.safetensors"):
+        compile_edits(tiny, "cpu", None, [words | {"mapper": "memory://bucket/broken.safetensors"}])
 
 
 @for_server

@@ -134,3 +134,25 @@ def test_what_is_no_folder_of_images_is_one_clear_line(tmp_path):
         list_images(str(tmp_path))
     with pytest.raises(StorageError, match="is a file"):
         list_images(str(tmp_path / "notes.txt"))
+
+
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(tmp_path):
+    make(tmp_path, "a.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    found = list_images(str(tmp_path))
+    assert [image.id for image in found.images] == ["a", "loop"]
+    assert content_hash(found.images[1].path) == "unreadable"
+
+
+@pytest.mark.parametrize("output", ["edited", ".", "sub/../edited", "link/edited"])
+def test_an_output_inside_the_images_is_refused(tmp_path, output):
+    make(tmp_path, "images/a.png")
+    (tmp_path / "images" / "link").symlink_to(tmp_path / "images", target_is_directory=True)
+    with pytest.raises(StorageError, match="lies inside the image folder"):
+        list_images(str(tmp_path / "images"), str(tmp_path / "images" / output))
+
+
+@pytest.mark.parametrize("output", ["edited", "images-2", "images/.runs/one"])
+def test_an_output_that_is_not_listed_is_none_of_the_images(tmp_path, output):
+    make(tmp_path, "images/a.png")
+    assert len(list_images(str(tmp_path / "images"), str(tmp_path / output)).images) == 1

@@ -131,3 +131,25 @@ def test_what_was_found_is_kept_with_the_run(folder, tmp_path):
     (tmp_path / "run/landmarks.parquet").unlink()
     with pytest.raises(StoreCorrupt, match="is gone"):
         load_landmarks(run, ["a"])
+
+
+def test_an_empty_cell_of_a_table_is_an_image_without_landmarks(folder):
+    rows = pd.DataFrame({"image": ["a.png", "b.jpg", "sub/c.webp"], "landmarks": [FIVE, None, None]})
+    rows.to_parquet(folder / "landmarks.parquet")
+    found = found_in(folder)
+    np.testing.assert_array_equal(found["a"], FIVE)
+    assert isinstance(found["b"], Unusable) and isinstance(found["sub__c"], Unusable)
+
+
+def test_a_csv_with_an_empty_cell_is_no_traceback(folder):
+    rows = pd.DataFrame({"image": ["a.png", "b.jpg"], "landmarks": [json.dumps(FIVE), None]})
+    rows.to_csv(folder / "landmarks.csv", index=False)
+    assert all(isinstance(entry, Unusable) for entry in found_in(folder).values())
+
+
+def test_reasons_that_name_files_without_utf8_can_be_kept(tmp_path):
+    why = Unusable("BadLandmarks", "b\udcff.landmarks.json: no JSON")
+    keep_landmarks(str(tmp_path), {"b": why, "a": np.array(FIVE)})
+    second, first = load_landmarks(str(tmp_path), ["b", "a"])
+    assert isinstance(second, Unusable) and "\\udcff" in second.reason
+    np.testing.assert_array_equal(first, FIVE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage import arrays
 from storage.errors import PlanMismatch, StorageError, StoreCorrupt
 from storage.latents import LatentStore
 
@@ -101,3 +104,39 @@ def test_damage_is_found_and_its_file_named(store, name, damage):
         store.read(["image-3"])
     with pytest.raises(StoreCorrupt, match=f"{name} is (damaged|missing)"):
         (store.ok, store.read())
+
+
+@pytest.mark.parametrize("name", ["../escaped", "sub/dir", "/etc/x", "..", ".hidden", "", "a\0b", 5])
+def test_ids_that_would_lead_out_of_a_run_folder_are_refused(tmp_path, store, name):
+    with pytest.raises(StorageError, match="id of an image"):
+        LatentStore.create(str(tmp_path / "bad.zarr"), [name], 3, 4, {}, shard_size=3)
+    # a store of somebody else's, written without our checks
+    attributes = tmp_path / "latents.zarr" / "zarr.json"
+    content = json.loads(attributes.read_text())
+    content["attributes"]["ids"][2] = name
+    attributes.write_text(json.dumps(content))
+    with pytest.raises(StoreCorrupt, match="id of an image"):
+        LatentStore.open(store.uri)
+
+
+def test_marks_of_a_finished_store_are_read_once(store, monkeypatch):
+    for shard, count in enumerate((3, 3, 1)):
+        store.write_shard(shard, codes(count), np.ones(count, bool))
+    looked: list[str] = []
+    read = arrays.read_rows
+    monkeypatch.setattr(
+        arrays, "read_rows", lambda uri, array, *rest: looked.append(array.name) or read(uri, array, *rest)
+    )
+    for id_ in IDS:
+        store.read([id_])
+        assert store.ok.all()
+    assert looked.count("/done") == looked.count("/ok") == 1
+
+
+def test_two_that_make_the_same_store_at_once_get_one(tmp_path):
+    uri = str(tmp_path / "both.zarr")
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(lambda _: LatentStore.create(uri, IDS, 3, 4, {"bundle": "tiny"}, 3), range(8)))
+    stores[0].write_shard(0, codes(3), OK)
+    assert all(LatentStore.open(each.uri).missing_shards() == [1, 2] for each in stores)
+    assert [path.name for path in tmp_path.iterdir()] == ["both.zarr"], "nothing half-made stays"

@@ -95,3 +95,33 @@ def test_files_below_a_folder(tmp_path):
     assert uris.entries(str(tmp_path)) == [".git", "a", "b"]
     with pytest.raises(StorageError, match="cannot be listed"):
         uris.list_files(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("uri", ["ftp://me:secret@host/x", "simplecache::https://me:secret@host/x"])
+def test_a_password_in_a_uri_is_refused_and_not_repeated(uri):
+    with pytest.raises(StorageError, match="leave it out") as caught:
+        uris.filesystem(uri)
+    assert "secret" not in str(caught.value)
+
+
+def test_leftovers_of_killed_writers_are_swept_and_nothing_else(tmp_path):
+    old, new = (tmp_path / "run" / f".{digit * 32}.tmp" for digit in "ab")
+    for path in (old, new, tmp_path / "run" / ".mine.tmp", tmp_path / "run" / "x.png"):
+        uris.write_bytes(str(path), b"x")
+    os.utime(old, (1, 1))
+    uris.sweep(str(tmp_path))
+    assert not old.exists() and new.exists() and len(os.listdir(tmp_path / "run")) == 3
+
+
+def test_a_commit_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
+    """Power may be lost at any moment: first the bytes, then the name, then the folder that holds the name."""
+    events: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda fd: events.append("folder" if os.path.isdir(f"/proc/self/fd/{fd}") else "file") or fsync(fd),
+    )
+    monkeypatch.setattr(os, "replace", lambda *names: events.append("name") or replace(*names))
+    uris.write_bytes(str(tmp_path / "commit"), b"x", commit=True)
+    assert events == ["file", "name", "folder"]

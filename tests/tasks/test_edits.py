@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -86,3 +86,19 @@ def test_directions_of_another_generator_are_refused(tiny, tmp_path):
     store.finalize()
     with pytest.raises(BundleError, match="belong to another generator or CLIP"):
         directions(uri, tiny, "cpu")
+
+
+def test_files_that_change_are_read_again_and_others_are_not(tiny, tmp_path):
+    """As in a notebook that trains and edits twice."""
+    own = tmp_path / "own"
+    shutil.copytree(Path(tiny).parent, own)
+    name = str(own / Path(tiny).name)
+    (before,) = compile_edits(name, "cpu", None, [words()])
+    (again,) = compile_edits(name, "cpu", None, [dict(sorted(words().items()))])
+    assert again is before
+    shutil.move(own / "directions.zarr", own / "old.zarr")
+    other = DirectionStore.open(str(own / "old.zarr"))._array("directions")
+    other[:] = np.roll(other[:], 1, axis=0)
+    shutil.copytree(own / "old.zarr", own / "directions.zarr")
+    (after,) = compile_edits(name, "cpu", None, [words()])
+    assert after.fingerprint != before.fingerprint

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from pydantic import ValidationError
 from tiny_bundle import CHANNELS
 
+from flows.parameters import PrecomputeParams
 from storage import DirectionStore
 from storage.errors import PlanMismatch
+from styleclip.errors import EditError, StyleclipError
+from styleclip.networks.generator import Generator
 from tasks.models import bundle
 from tasks.precompute import PrecomputeJob, compute_block, finalize_store, prepare_store
 
@@ -72,6 +77,57 @@ def test_the_batch_changes_only_the_last_bits(job, tiny):
     finalize_store.fn(few)
     many = DirectionStore.open(str(Path(tiny).parent / "directions.zarr")).directions()
     np.testing.assert_allclose(DirectionStore.open(few.output).directions(), many, atol=1e-4)
+
+
+def test_memory_that_runs_out_halves_the_passes_and_changes_no_direction(job, tiny, monkeypatch):
+    synthesize, seen = Generator.synthesize, []
+
+    def small_device(generator, s, *arguments, **options):
+        seen.append(len(s))
+        if len(s) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return synthesize(generator, s, *arguments, **options)
+
+    monkeypatch.setattr(Generator, "synthesize", small_device)
+    blocks = [compute_block.fn(job, block) for block in prepare_store.fn(job).missing]
+    assert {block["batch"] for block in blocks} == {8}
+    assert sum(size > 8 for size in seen) == 1, "what one block learns holds for the next ones"
+    finalize_store.fn(job)
+    reference = DirectionStore.open(str(Path(tiny).parent / "directions.zarr"))
+    np.testing.assert_allclose(
+        DirectionStore.open(job.output).directions(), reference.directions(), atol=1e-4
+    )
+
+
+def test_one_channel_that_does_not_fit_is_one_line_that_names_the_batch(job, monkeypatch):
+    def no_memory(*_arguments, **_options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmore")
+
+    prepare_store.fn(job)
+    monkeypatch.setattr(Generator, "synthesize", no_memory)
+    with pytest.raises(StyleclipError, match=r"\(--batch 2\), do not fit .* another --device") as caught:
+        compute_block.fn(job, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_channels_that_are_not_there_are_refused_before_anything_is_made(job):
+    with pytest.raises(
+        EditError, match=rf"100000:100001: the generator of bundle 'tiny' has {CHANNELS}, 0 to"
+    ):
+        prepare_store.fn(replace(job, first=100_000, last=100_001))
+    assert not Path(job.output).exists()
+
+
+@pytest.mark.parametrize("psi", [0, -0.5, float("nan"), float("inf"), 1.5])
+def test_a_truncation_that_makes_no_samples_is_refused(psi):
+    with pytest.raises(ValidationError, match="truncation_psi"):
+        PrecomputeParams(output="d.zarr", truncation_psi=psi)
+
+
+def test_the_store_says_in_which_precision_it_was_made(job):
+    prepare_store.fn(replace(job, precision="tf32"))
+    with pytest.raises(PlanMismatch, match="precision was tf32, is float32"):
+        prepare_store.fn(job)
 
 
 @pytest.mark.parametrize(("first", "last"), [(5, 20), (16, 32), (38, None)])

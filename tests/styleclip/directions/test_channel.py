@@ -12,7 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from styleclip.checkpoints import from_nvlabs_state
-from styleclip.directions import channel_direction_sums, finish_directions, resultant_length, style_statistics
+from styleclip.directions import (
+    channel_direction_sums,
+    finish_directions,
+    passes_of,
+    resultant_length,
+    style_statistics,
+)
 from styleclip.networks import Generator
 from styleclip.seeds import sample_z
 
@@ -52,7 +58,7 @@ def theirs(reference: dict[str, Tensor], generator: Generator, prefix: str, conv
 
 def sums(generator, clip, reference, **changes):
     std, mean = (theirs(reference, generator, prefix, True) for prefix in ("std", "mean"))
-    arguments = {"step": 5.0, "baseline": "mean", "mean": mean, "batch": 64} | changes
+    arguments = {"step": 5.0, "baseline": "mean", "mean": mean} | changes
     channels = arguments.pop("channels", range(208))
     styles = arguments.pop("styles", theirs(reference, generator, "s0", False))
     return channel_direction_sums(generator, clip, styles, channels, std, **arguments)
@@ -80,7 +86,7 @@ def test_the_published_statistics_are_those_of_our_styles(generator, reference):
 @pytest.mark.parametrize("batch", [2, 7, 1000])
 def test_batching_changes_nothing(generator, clip, reference, batch):
     whole = sums(generator, clip, reference, channels=range(30, 80))
-    other = sums(generator, clip, reference, channels=range(30, 80), batch=batch)
+    other = sums(generator, clip, reference, channels=range(30, 80), over=passes_of(batch))
     for ours, same in zip(whole, other, strict=True):
         assert largest_difference(ours.float(), same.float()) < 2e-4
 
@@ -92,7 +98,9 @@ def test_any_choice_and_order_of_channels_gives_the_same_rows(
 ):
     styles = theirs(reference, generator, "s0", False)[:1]
     for ours, all_rows in zip(
-        sums(generator, clip, reference, channels=channels, batch=batch, styles=styles), whole, strict=True
+        sums(generator, clip, reference, channels=channels, over=passes_of(batch), styles=styles),
+        whole,
+        strict=True,
     ):
         assert largest_difference(ours.float(), all_rows[channels].float()) < 1e-4
 
