@@ -195,11 +195,16 @@ def test_devices():
         pick_device("cuda:77")
 
 
-def test_imagenet_templates_come_from_open_clip(path):
-    text = path.read_text().replace('templates = ["{}", "a picture of {}"]', 'templates = "imagenet"')
-    path.write_text(text)
-    templates = read_bundle(path).templates
-    assert len(templates) == 80 and all("{}" in template for template in templates)
+def test_templates_that_have_a_name_come_from_open_clip(path):
+    text, sets = path.read_text(), {}
+    for name in ("imagenet", "styleclip"):
+        path.write_text(text.replace('templates = ["{}", "a picture of {}"]', f'templates = "{name}"'))
+        sets[name] = read_bundle(path).templates
+    assert (len(sets["imagenet"]), len(sets["styleclip"])) == (80, 79)
+    assert set(sets["imagenet"]) - set(sets["styleclip"]) == {"a photo of many {}."}
+    assert all("{}" in template for template in sets["styleclip"])
+    for published in ("ffhq", "church"):
+        assert read_bundle(published).templates == sets["styleclip"]
 
 
 def test_a_configuration_beside_the_weights_is_part_of_the_fingerprint(path):
