@@ -111,13 +111,17 @@ def _folders() -> Iterator[Path]:
     yield BUILT_IN
 
 
-def list_bundles() -> list[BundleSpec]:
-    """All bundles that can be named, the user's own before the built-in ones; a broken file raises BundleError."""
-    found: dict[str, BundleSpec] = {}
+def list_bundles() -> dict[str, BundleSpec | BundleError]:
+    """Name → bundle, the user's own before the built-in ones; for a broken file, what is wrong with it."""
+    found: dict[str, BundleSpec | BundleError] = {}
     for folder in _folders():
         for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
-            found.setdefault(path.stem, read_bundle(path))
-    return list(found.values())
+            if path.stem not in found:
+                try:
+                    found[path.stem] = read_bundle(path)
+                except BundleError as error:
+                    found[path.stem] = error
+    return found
 
 
 def _find(name: str | Path) -> Path:
