@@ -12,6 +12,7 @@ from flows.cli import (
     evaluating,
     inverting,
     latents,
+    mappers,
     optimizing,
     precomputing,
     training,
@@ -61,8 +62,11 @@ latents_app.command("import")(latents.import_)
 latents_app.command("export")(latents.export)
 app.add_typer(latents_app, name="latents")
 
-mappers_app = typer.Typer(help="Look into trained mappers.", no_args_is_help=True, rich_markup_mode=None)
+mappers_app = typer.Typer(
+    help="Look into trained mappers; out to published files.", no_args_is_help=True, rich_markup_mode=None
+)
 mappers_app.command("analyse")(training.analyse)
+mappers_app.command("export")(mappers.export)
 app.add_typer(mappers_app, name="mappers")
 
 bundle_app = typer.Typer(
