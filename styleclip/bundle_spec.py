@@ -104,10 +104,15 @@ class BundleSpec:
         return {} if self.detector is None else {"detector": self.detector}
 
 
+def user_folder() -> Path:
+    """Where the user's own bundles are written: $STYLECLIP_BUNDLES, or ~/.config/styleclip/bundles."""
+    return Path(os.environ.get("STYLECLIP_BUNDLES") or USER_FOLDER).expanduser()
+
+
 def _folders() -> Iterator[Path]:
-    if chosen := os.environ.get("STYLECLIP_BUNDLES"):
-        yield Path(chosen).expanduser()
-    yield USER_FOLDER.expanduser()
+    yield user_folder()
+    if os.environ.get("STYLECLIP_BUNDLES"):
+        yield USER_FOLDER.expanduser()
     yield BUILT_IN
 
 

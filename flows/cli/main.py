@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from flows.cli import (
+    bundle_files,
     bundles,
     demo,
     directions,
@@ -74,6 +75,8 @@ bundle_app = typer.Typer(
 )
 bundle_app.command("list")(bundles.list_)
 bundle_app.command("check")(bundles.check)
+bundle_app.command("init")(bundle_files.init)
+bundle_app.command("export-generator")(bundle_files.export_generator)
 app.add_typer(bundle_app, name="bundle")
 
 

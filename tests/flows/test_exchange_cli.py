@@ -30,6 +30,8 @@ def styleclip(*arguments: object) -> Result:
         ("latents", "import"),
         ("latents", "export"),
         ("mappers", "export"),
+        ("bundle", "export-generator"),
+        ("bundle", "init"),
     ],
 )
 def test_help_shows_an_example(group, verb):
@@ -73,6 +75,15 @@ def test_codes_come_in_and_go_out(tiny, tmp_path):
     np.save(tmp_path / "bad.npy", np.ones((2, 18, 512), np.float32))
     wrong = styleclip("latents", "import", tmp_path / "bad.npy", "-b", tiny, "-o", tmp_path / "m.zarr")
     assert wrong.exit_code == 2 and "reads [N, 6, 8]" in wrong.stderr
+
+
+def test_a_generator_goes_out_to_the_published_layout(tiny, tmp_path):
+    out = styleclip("bundle", "export-generator", tiny, tmp_path / "g.pt", "--json")
+    assert out.exit_code == 0 and json.loads(out.stdout)["resolution"] == 16, out.output
+    content = torch.load(tmp_path / "g.pt")
+    assert "convs.3.conv.weight" in content["g_ema"] and content["latent_avg"].shape == (8,)
+    again = styleclip("bundle", "export-generator", tiny, tmp_path / "g.pt")
+    assert again.exit_code == 2 and "is there already" in again.stderr and "Traceback" not in again.stderr
 
 
 def test_a_mapper_goes_out_with_the_generator_that_it_was_trained_for(tiny, tmp_path):
