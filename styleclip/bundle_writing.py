@@ -88,17 +88,18 @@ def place_of(name: str, output: str | None) -> Path:
 
 
 def write_new_bundle(path: Path, new: NewBundle) -> None:
-    """Write the TOML, whole or not at all. Raises BundleError for what makes no bundle, or cannot be written."""
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.toml")
+    """Write the TOML. Raises BundleError, and leaves nothing, for what makes no bundle or cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(_text(new, path.parent), encoding="utf-8")
-        read_bundle(temporary)
-        os.replace(temporary, path)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_text(new, path.parent))
     except OSError as error:
         raise BundleError(f"{path} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    try:
+        read_bundle(path)
+    except BundleError:
+        path.unlink()
+        raise
 
 
 def _text(new: NewBundle, folder: Path) -> str:

@@ -80,7 +80,7 @@ def init(
         write_new_bundle,
     )
     from styleclip.checkpoints.torch_files import is_torch_file
-    from styleclip.errors import BundleError, StyleclipError
+    from styleclip.errors import BundleError
 
     voice = Voice(as_json)
     path = place_of(name, output)
@@ -110,7 +110,7 @@ def init(
     forget_lock(spec)
     try:
         summary = report(voice, spec, device)
-    except StyleclipError:
+    except BaseException:  # one that is broken off leaves nothing either: the same command may be given again
         path.unlink()
         raise
     voice.say(f"Bundle: {path}; neutral words '{neutral}', {len(spec.templates)} templates")

@@ -90,7 +90,7 @@ def test_files_that_do_not_belong_together_are_one_line_and_leave_nothing(files)
         (("--identity", other), "holds a network of kind 'encoder'"),
         (("--encoder", files / "none.pt"), "none.pt (encoder): no such file"),
         (("--class", "1"), "knows no classes: leave --class out"),
-        (("--templates", "a drawing"), "templates must be a list of texts with {} inside"),
+        (("--templates", "a drawing"), "mine.toml: templates must be a list of texts with {} inside"),
         (("--clip-model", "ViT-B-23"), "open_clip knows no model 'ViT-B-23'"),
     ):
         wrong = init(files, *arguments)
