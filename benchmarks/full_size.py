@@ -28,7 +28,7 @@ LIMIT = 8e9
 TOML = """
 description = "random networks at full size"
 neutral = "a face"
-templates = "imagenet"
+templates = "styleclip"
 generator = {path = "generator.pt"}
 clip = {model = "ViT-B-32-quickgelu", checkpoint = "clip.pt"}
 identity = {path = "identity.pth"}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from styleclip.allocator import keep_freed_memory
-from styleclip.bundle_lock import look_at_files, record_files
+from styleclip.bundle_lock import file_sha256, look_at_files, record_files
 from styleclip.bundle_spec import BundleSpec, list_bundles, read_bundle
 from styleclip.checkpoints import load_encoder, load_generator, load_identity
 from styleclip.clip import ClipModel, load_clip
@@ -55,18 +53,6 @@ class Bundle:
     def device(self) -> torch.device:
         """Where all models are."""
         return self.clip.device
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file; read again only when its size or time has changed."""
-    status = path.stat()
-    return _sha256(path, status.st_size, status.st_mtime_ns)
 
 
 def pick_device(device: str) -> torch.device:

@@ -53,7 +53,7 @@ def check_files(spec: BundleSpec) -> list[FileState]:
     known = read_lock(spec)
     whole = all(path.is_file() for path in spec.files.values())
     # hashing takes minutes where files are large, and a bundle that lacks some is not used yet
-    now = hash_files(spec, known) if whole else known
+    now = hash_files(spec) if whole else known
     found = []
     for role, path in (spec.files | spec.extras).items():
         origin = spec.origins.get(role.removesuffix("_config"), Origin())

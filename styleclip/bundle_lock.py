@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from styleclip.bundle_spec import BUILT_IN, BundleSpec
@@ -17,12 +18,27 @@ STATE_FOLDER = Path("~/.local/state/styleclip")
 
 @dataclass(frozen=True)
 class Locked:
-    """A file as it was when it was first used; size and time spare hashing it again while both are the same."""
+    """A file as it was when it was first used."""
 
     path: str
     size: int
-    modified: int
     sha256: str
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file: of its bytes once per process, and again when its size or time has changed.
+
+    No process believes another one's hash: networks of one architecture have one size, and images of containers one
+    time, so that both may be the same while the weights are others.
+    """
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
 
 
 def lock_path(spec: BundleSpec) -> Path:
@@ -36,10 +52,12 @@ def read_lock(spec: BundleSpec) -> dict[str, Locked]:
     """Role → file as recorded; empty before the first use. Raises BundleError when the record is damaged."""
     path = lock_path(spec)
     try:
-        return {role: Locked(**entry) for role, entry in json.loads(path.read_bytes()).items()}
+        entries = json.loads(path.read_bytes()).items()
+        # by name: records of earlier versions hold more
+        return {role: Locked(entry["path"], entry["size"], entry["sha256"]) for role, entry in entries}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BundleError(
             f"{path}, which holds the hashes of bundle '{spec.name}', is damaged ({error}): delete it, "
             "and the files are recorded anew"
@@ -51,10 +69,10 @@ def forget_lock(spec: BundleSpec) -> None:
     lock_path(spec).unlink(missing_ok=True)
 
 
-def hash_files(spec: BundleSpec, known: Mapping[str, Locked]) -> dict[str, Locked]:
-    """Role → every file as it is now, hashed where it may have changed; extras that are not there are left out."""
+def hash_files(spec: BundleSpec) -> dict[str, Locked]:
+    """Role → every file as it is now; extras that are not there are left out."""
     files = spec.files | {role: path for role, path in spec.extras.items() if path.is_file()}
-    return {role: _look(path, known.get(role)) for role, path in files.items()}
+    return {role: Locked(str(path), path.stat().st_size, file_sha256(path)) for role, path in files.items()}
 
 
 def has_changed(before: Locked | None, now: Locked) -> bool:
@@ -65,7 +83,7 @@ def has_changed(before: Locked | None, now: Locked) -> bool:
 def look_at_files(spec: BundleSpec) -> dict[str, Locked]:
     """`hash_files`; raises BundleError for a file that is not what it was when the bundle was first used."""
     known = read_lock(spec)
-    found = hash_files(spec, known)
+    found = hash_files(spec)
     for role, now in found.items():
         before = known.get(role)
         if before and has_changed(before, now):
@@ -88,20 +106,6 @@ def record_files(spec: BundleSpec, found: Mapping[str, Locked]) -> None:
 
 def _comes_with_us(spec: BundleSpec) -> bool:
     return spec.path.parent == BUILT_IN and not spec.origins
-
-
-def _look(path: Path, before: Locked | None) -> Locked:
-    status, place = path.stat(), str(path)
-    same = before and (before.path, before.size, before.modified) == (
-        place,
-        status.st_size,
-        status.st_mtime_ns,
-    )
-    if before and same:
-        return before
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Locked(place, status.st_size, status.st_mtime_ns, digest)
 
 
 def _write(path: Path, entries: Mapping[str, Locked]) -> None:

@@ -19,7 +19,10 @@ USER_FOLDER = Path("~/.config/styleclip/bundles")
 PACKAGE_PREFIX = "package:"
 MODELS_PREFIX = "models:"
 MODELS_FOLDER = Path("~/.cache/styleclip/models")
-IMAGENET = "imagenet"
+STYLECLIP, IMAGENET = TEMPLATE_SETS = ("styleclip", "imagenet")
+"""Templates that have a name: those of StyleCLIP's published code, and those of ImageNet as open_clip has them."""
+LEFT_OUT = "a photo of many {}."
+"""The one of ImageNet's 80 templates that StyleCLIP's published list comments out."""
 ORIGIN_FIELDS = ("page", "licence")
 NUMBER = "class"
 """The one field of a section that is no text: the class that a class-conditional generator is held at."""
@@ -67,7 +70,7 @@ class BundleSpec:
     detector: Path | None
     directions: Path | None
     mappers: Path | None
-    own_templates: tuple[str, ...] | None
+    template_set: tuple[str, ...] | str
     neutral: str
     sigma_step: float
     truncation_psi: float
@@ -76,13 +79,14 @@ class BundleSpec:
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """The texts that prompts are put into, each with {} inside: the bundle's own, or those of ImageNet."""
-        if self.own_templates is not None:
-            return self.own_templates
+        """The texts that prompts are put into, each with {} inside: the bundle's own, or a set that has a name."""
+        if not isinstance(self.template_set, str):
+            return self.template_set
         # Imported where it is needed: whoever lists bundles need not wait for torch.
         from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 
-        return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+        imagenet = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+        return imagenet if self.template_set == IMAGENET else tuple(t for t in imagenet if t != LEFT_OUT)
 
     @property
     def files(self) -> dict[str, Path]:
@@ -100,20 +104,29 @@ class BundleSpec:
         return {} if self.detector is None else {"detector": self.detector}
 
 
+def user_folder() -> Path:
+    """Where the user's own bundles are written: $STYLECLIP_BUNDLES, or ~/.config/styleclip/bundles."""
+    return Path(os.environ.get("STYLECLIP_BUNDLES") or USER_FOLDER).expanduser()
+
+
 def _folders() -> Iterator[Path]:
-    if chosen := os.environ.get("STYLECLIP_BUNDLES"):
-        yield Path(chosen).expanduser()
-    yield USER_FOLDER.expanduser()
+    yield user_folder()
+    if os.environ.get("STYLECLIP_BUNDLES"):
+        yield USER_FOLDER.expanduser()
     yield BUILT_IN
 
 
-def list_bundles() -> list[BundleSpec]:
-    """All bundles that can be named, the user's own before the built-in ones; a broken file raises BundleError."""
-    found: dict[str, BundleSpec] = {}
+def list_bundles() -> dict[str, BundleSpec | BundleError]:
+    """Name → bundle, the user's own before the built-in ones; for a broken file, what is wrong with it."""
+    found: dict[str, BundleSpec | BundleError] = {}
     for folder in _folders():
         for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
-            found.setdefault(path.stem, read_bundle(path))
-    return list(found.values())
+            if path.stem not in found:
+                try:
+                    found[path.stem] = read_bundle(path)
+                except BundleError as error:
+                    found[path.stem] = error
+    return found
 
 
 def _find(name: str | Path) -> Path:
@@ -188,7 +201,7 @@ def read_bundle(name: str | Path) -> BundleSpec:
         detector=_path_of(values, "detector", path),
         directions=_path_of(values, "directions", path),
         mappers=_path_of(values, "mappers", path),
-        own_templates=_templates(values, path),
+        template_set=_templates(values, path),
         neutral=_text(values, "neutral", "a face", path),
         sigma_step=_positive(values, "sigma_step", 5.0, path),
         truncation_psi=_positive(values, "truncation_psi", 0.7, path),
@@ -253,18 +266,18 @@ def _clip_settings(values: Mapping[str, Any], name: str, path: Path) -> dict[str
     }
 
 
-def _templates(values: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
-    """The bundle's own templates; None stands for those of ImageNet."""
+def _templates(values: Mapping[str, Any], path: Path) -> tuple[str, ...] | str:
+    """The bundle's own templates, or one of TEMPLATE_SETS."""
     templates = values.get("templates", ["{}"])
-    if templates == IMAGENET:
-        return None
+    if isinstance(templates, str) and templates in TEMPLATE_SETS:
+        return templates
     if (
         not isinstance(templates, list)
         or not templates
         or any(not isinstance(text, str) or "{}" not in text for text in templates)
     ):
         raise BundleError(
-            f'bundle {path}: templates must be a list of texts with {{}} inside, or "{IMAGENET}"'
+            f'bundle {path}: templates must be a list of texts with {{}} inside, "{STYLECLIP}" or "{IMAGENET}"'
         )
     return tuple(templates)
 

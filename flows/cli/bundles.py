@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.cli.options import Device, Json
 from flows.cli.talk import Failed, Voice, verb
 
+if TYPE_CHECKING:
+    from styleclip.bundle_spec import BundleSpec
+
 
 @verb
 def list_(as_json: Json = False) -> None:
     """List the bundles that can be named, with the folder that each comes from."""
-    from styleclip.bundle_spec import list_bundles
+    from styleclip.bundle_spec import BundleSpec, list_bundles
 
     voice = Voice(as_json)
-    found = list_bundles()
+    everything = list_bundles()
+    found = [each for each in everything.values() if isinstance(each, BundleSpec)]
+    broken = {name: str(each) for name, each in everything.items() if not isinstance(each, BundleSpec)}
     missing = {b.name: sum(not path.is_file() for path in b.files.values()) for b in found}
     voice.table(
         "Bundles",
@@ -31,9 +36,13 @@ def list_(as_json: Json = False) -> None:
             for b in found
         ],
     )
-    voice.say("A bundle of your own: a TOML file in ~/.config/styleclip/bundles, or its path after --bundle.")
+    for name, what in broken.items():
+        voice.say(f"{name}: broken; {what}")
+    voice.say("A bundle of your own: styleclip bundle init NAME --generator FILE")
     voice.say("Next:   styleclip bundle check NAME    which files it needs, and where they can be had")
-    voice.finish({"bundles": {bundle.name: str(bundle.path) for bundle in found}, "missing": missing})
+    voice.finish(
+        {"bundles": {bundle.name: str(bundle.path) for bundle in found}, "missing": missing, "broken": broken}
+    )
 
 
 @verb
@@ -47,14 +56,12 @@ def check(
 ) -> None:
     """Look at every file of a bundle, and send one picture through all of its networks.
 
-    Size and SHA-256 of every file are recorded on first use and held to after that.
+    SHA-256 of every file is recorded on first use and held to after that.
 
     \b
     Example:
       styleclip bundle check ffhq
     """
-    from styleclip.bundle import load_bundle
-    from styleclip.bundle_check import check_files, peak_memory, self_test
     from styleclip.bundle_lock import forget_lock
     from styleclip.bundle_spec import read_bundle
 
@@ -62,6 +69,27 @@ def check(
     spec = read_bundle(name)
     if accept:
         forget_lock(spec)
+    summary = report(voice, spec, device)
+    voice.finish(summary)
+    if not summary["ready"]:
+        raise Failed(not_ready(spec, summary))
+
+
+def not_ready(spec: BundleSpec, summary: dict[str, Any]) -> str:
+    """The line to end with where files are missing or have changed."""
+    files = summary["files"].values()
+    wrong = sum(each["state"] in ("missing", "changed") for each in files)
+    return f"bundle '{spec.name}' is not ready: {wrong} of {len(files)} files are missing or have changed"
+
+
+def report(voice: Voice, spec: BundleSpec, device: str) -> dict[str, Any]:
+    """Say how the files of a bundle are and, when none is missing, what its networks make; {bundle, files, ready, …}.
+
+    Raises StyleclipError for files that do not hold what they should or do not belong together.
+    """
+    from styleclip.bundle import load_bundle
+    from styleclip.bundle_check import check_files, peak_memory, self_test
+
     files = check_files(spec)
     voice.table(
         f"Files of bundle '{spec.name}' ({spec.path})",
@@ -88,27 +116,23 @@ def check(
     for each in files:
         if each.advice:
             voice.say(f"{each.role}: {each.advice}")
-    wrong = [each for each in files if each.state in ("missing", "changed")]
     summary = {
         "bundle": spec.name,
         "files": {
             each.role: {"state": each.state, "path": str(each.path), "sha256": each.sha256} for each in files
         },
     }
-    if wrong:
-        voice.finish(summary | {"ready": False})
-        raise Failed(
-            f"bundle '{spec.name}' is not ready: {len(wrong)} of {len(files)} files are missing or have changed"
-        )
-    models = load_bundle(name, device=device)
+    if any(each.state in ("missing", "changed") for each in files):
+        return summary | {"ready": False}
+    models = load_bundle(spec.path, device=device)
     steps = self_test(models)
     voice.table(
         f"One picture of {models.image_size}×{models.image_size} on {models.device}",
         ["network", "makes", "ms"],
         [[step.name, step.made, f"{step.ms:.0f}"] for step in steps],
     )
+    for note in getattr(models.generator, "notes", ()):
+        voice.say(f"Note: {note}")
     memory = peak_memory(models.device)
     voice.say(f"Done: bundle '{spec.name}' is ready; at most {memory / 1e9:.1f} GB of memory were used.")
-    voice.finish(
-        summary | {"ready": True, "ms": {step.name: step.ms for step in steps}, "peak_bytes": memory}
-    )
+    return summary | {"ready": True, "ms": {step.name: step.ms for step in steps}, "peak_bytes": memory}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from flows.cli import (
+    bundle_files,
     bundles,
     demo,
     directions,
@@ -12,6 +13,7 @@ from flows.cli import (
     evaluating,
     inverting,
     latents,
+    mappers,
     optimizing,
     precomputing,
     training,
@@ -61,8 +63,11 @@ latents_app.command("import")(latents.import_)
 latents_app.command("export")(latents.export)
 app.add_typer(latents_app, name="latents")
 
-mappers_app = typer.Typer(help="Look into trained mappers.", no_args_is_help=True, rich_markup_mode=None)
+mappers_app = typer.Typer(
+    help="Look into trained mappers; out to published files.", no_args_is_help=True, rich_markup_mode=None
+)
 mappers_app.command("analyse")(training.analyse)
+mappers_app.command("export")(mappers.export)
 app.add_typer(mappers_app, name="mappers")
 
 bundle_app = typer.Typer(
@@ -70,6 +75,8 @@ bundle_app = typer.Typer(
 )
 bundle_app.command("list")(bundles.list_)
 bundle_app.command("check")(bundles.check)
+bundle_app.command("init")(bundle_files.init)
+bundle_app.command("export-generator")(bundle_files.export_generator)
 app.add_typer(bundle_app, name="bundle")
 
 

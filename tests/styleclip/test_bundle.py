@@ -14,7 +14,7 @@ import torch
 from tiny_bundle import SIZE, write_bundle
 
 import styleclip
-from styleclip.bundle import file_sha256, list_bundles, load_bundle, pick_device, read_bundle
+from styleclip.bundle import BundleSpec, file_sha256, list_bundles, load_bundle, pick_device, read_bundle
 from styleclip.bundle_check import self_test
 from styleclip.bundle_lock import forget_lock
 from styleclip.checkpoints import load_generator, load_native, save_native
@@ -51,7 +51,15 @@ def test_the_users_folder_comes_first(path, monkeypatch):
     monkeypatch.setenv("STYLECLIP_BUNDLES", str(path.parent))
     shutil.copy(path, path.with_name("avatars.toml"))
     assert read_bundle("avatars").path.parent == path.parent
-    assert {"tiny", "avatars"} <= {spec.name for spec in list_bundles()}
+    assert {"tiny", "avatars"} <= set(list_bundles())
+
+
+def test_a_broken_file_hides_no_other_bundle(path, monkeypatch):
+    monkeypatch.setenv("STYLECLIP_BUNDLES", str(path.parent))
+    path.with_name("broken.toml").write_text('neutral = "a face')
+    found = list_bundles()
+    assert isinstance(found["tiny"], BundleSpec) and isinstance(found["avatars"], BundleSpec)
+    assert isinstance(found["broken"], BundleError) and "broken.toml cannot be read" in str(found["broken"])
 
 
 def test_the_embedded_bundle_is_complete_on_paper():
@@ -195,11 +203,16 @@ def test_devices():
         pick_device("cuda:77")
 
 
-def test_imagenet_templates_come_from_open_clip(path):
-    text = path.read_text().replace('templates = ["{}", "a picture of {}"]', 'templates = "imagenet"')
-    path.write_text(text)
-    templates = read_bundle(path).templates
-    assert len(templates) == 80 and all("{}" in template for template in templates)
+def test_templates_that_have_a_name_come_from_open_clip(path):
+    text, sets = path.read_text(), {}
+    for name in ("imagenet", "styleclip"):
+        path.write_text(text.replace('templates = ["{}", "a picture of {}"]', f'templates = "{name}"'))
+        sets[name] = read_bundle(path).templates
+    assert (len(sets["imagenet"]), len(sets["styleclip"])) == (80, 79)
+    assert set(sets["imagenet"]) - set(sets["styleclip"]) == {"a photo of many {}."}
+    assert all("{}" in template for template in sets["styleclip"])
+    for published in ("ffhq", "church"):
+        assert read_bundle(published).templates == sets["styleclip"]
 
 
 def test_a_configuration_beside_the_weights_is_part_of_the_fingerprint(path):
