@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from styleclip.checkpoints.mapper_export import save_published_mapper
 from styleclip.checkpoints.mappers import load_mapper
 from styleclip.errors import EditError
-from tasks.mapping import check_mapper, find_mapper
+from tasks.mapping import check_mapper, mapper_file
 from tasks.models import bundle
 
 
@@ -21,17 +20,18 @@ def export_mapper(mapper: str, output: str, name: str | None, device: str) -> di
     """
     if not output.endswith(".pt"):
         raise EditError(f"{output}: published mappers are .pt files")
+    generator = None
     if name is None:
-        path, generator = Path(mapper), None
-        network, card = load_mapper(path)
+        network, card = load_mapper(mapper)
     else:
         models = bundle(name, device)
-        path, generator = find_mapper(models, mapper), models.generator
-        network, card = load_mapper(path)
-        check_mapper(models, path, network, card)
+        generator = models.generator
+        with mapper_file(models, mapper) as path:
+            network, card = load_mapper(path)
+            check_mapper(models, path, network, card)
     save_published_mapper(output, network, card, generator)
     return {
-        "mapper": str(path),
+        "mapper": mapper,
         "output": output,
         "target": card.target,
         "space": network.config.space,
