@@ -107,8 +107,16 @@ def check(
         ["network", "makes", "ms"],
         [[step.name, step.made, f"{step.ms:.0f}"] for step in steps],
     )
+    for note in models.notes:
+        voice.say(f"Note: {note}.")
     memory = peak_memory(models.device)
     voice.say(f"Done: bundle '{spec.name}' is ready; at most {memory / 1e9:.1f} GB of memory were used.")
     voice.finish(
-        summary | {"ready": True, "ms": {step.name: step.ms for step in steps}, "peak_bytes": memory}
+        summary
+        | {
+            "ready": True,
+            "notes": list(models.notes),
+            "ms": {step.name: step.ms for step in steps},
+            "peak_bytes": memory,
+        }
     )

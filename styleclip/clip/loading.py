@@ -129,7 +129,7 @@ def _load_archive(model: str, checkpoint: Path) -> ClipModel:
         tokenizer = open_clip.get_tokenizer(model)
         network = open_clip.create_model(model, pretrained=None, force_quick_gelu=True)
     try:
-        network = load_checked(network, weights)
+        network = load_checked(lambda: network, weights)
     except CheckpointError as error:
         raise CheckpointError(f"CLIP '{model}' cannot take {checkpoint}: {error}") from error
     settings = open_clip.get_model_preprocess_cfg(network)
