@@ -27,10 +27,11 @@ __all__ = ["Bundle", "BundleSpec", "file_sha256", "list_bundles", "load_bundle",
 class Bundle:
     """Loaded models on one device, frozen, float32.
 
-    `fingerprint` maps role → sha256 of the weight file (model/tag where open_clip keeps the file itself), and
-    "generator_class" → the class that a conditional generator is held at; `image_size`
-    is the side of the generator's pictures; `directions` the shipped directions store, `mappers` the folder of
-    shipped mappers, if any; `detector` the file of a face detector, if it is there (for `styleclip.face_detector`).
+    `fingerprint` maps role → sha256 of the weight file (model/tag where open_clip keeps the file itself; with a word
+    on what takes the place of something that the generator's file lacks), and "generator_class" → the class that a
+    conditional generator is held at; `notes` are lines for the user about such files; `image_size` is the side of the
+    generator's pictures; `directions` the shipped directions store, `mappers` the folder of shipped mappers, if any;
+    `detector` the file of a face detector, if it is there (for `styleclip.face_detector`).
     """
 
     name: str
@@ -48,6 +49,11 @@ class Bundle:
     detector: Path | None
     image_size: int
     fingerprint: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done where a file lacks something, one line each."""
+        return tuple(self.generator.notes.values())
 
     @property
     def device(self) -> torch.device:
@@ -101,6 +107,8 @@ def _load(spec: BundleSpec, place: torch.device, fingerprint: dict[str, str]) ->
             fingerprint[role] = f"{settings.get('model')}/{settings.get('pretrained')}"
     # Channels last: the layout that convolutions are fastest in, on CPUs above all; results differ by rounding only.
     generator = _load_generator(spec)
+    # codes and directions made with something else in that place belong to another generator
+    fingerprint["generator"] = "; ".join([fingerprint["generator"], *generator.notes])
     if spec.generator_class is not None:
         fingerprint["generator_class"] = str(spec.generator_class)
     generator = generator.to(place).to(memory_format=torch.channels_last)

@@ -23,11 +23,13 @@ ENDINGS = (".npy", ".pt")
 
 
 def import_latents(name: str, device: str, uri: str, ids_uri: str | None, output: str) -> dict[str, Any]:
-    """Codes of a `.npy` or `.pt` file as a latents store of the bundle `name`; {store, images, num_ws, w_dim}.
+    """Codes of a `.npy` or `.pt` file as a latents store of the bundle `name`; {store, images,
+    num_ws, w_dim, in_w: whether every code is one row repeated}.
 
     The file holds [N, num_ws, w_dim] (`w_plus.npy`, e4e's and StyleCLIP's `latents.pt`), one code [num_ws, w_dim], a
-    list of such, or a dictionary id → code. Ids come from the dictionary, from the lines of `ids_uri`, or are numbers,
-    000000 and on. Raises StorageError for a file that holds something else or does not fit the bundle's generator.
+    list of such, a dictionary id → code, or codes in W [N, w_dim] (`W.npy`), each of which serves all rows. Ids come
+    from the dictionary, from the lines of `ids_uri`, or are numbers, 000000 and on. Raises StorageError for a file that
+    holds something else or does not fit the bundle's generator.
     """
     models = bundle(name, device)
     shape = (models.generator.num_ws, models.generator.w_dim)
@@ -60,7 +62,10 @@ def import_latents(name: str, device: str, uri: str, ids_uri: str | None, output
     for shard in store.missing_shards():
         part = codes[shard * store.shard_size : (shard + 1) * store.shard_size]
         store.write_shard(shard, part, np.ones(len(part), bool))
-    return {"store": output, "images": len(ids), "num_ws": shape[0], "w_dim": shape[1]}
+    return {
+        "store": output, "images": len(ids), "num_ws": shape[0], "w_dim": shape[1],
+        "in_w": bool((codes == codes[:, :1]).all()) and shape[0] > 1,
+    }  # fmt: skip
 
 
 def export_latents(uri: str, output: str) -> dict[str, Any]:
@@ -153,6 +158,9 @@ def _fitting(value: Any, shape: tuple[int, int], uri: str) -> np.ndarray:
         raise StorageError(
             f"{uri} holds {type(value).__name__} where a code [{shape[0]}, {shape[1]}] is wanted"
         )
+    if value.ndim == 2 and value.shape[1] == shape[1] and value.shape != shape:
+        # codes in W, such as StyleCLIP's W.npy: one row serves all
+        value = np.repeat(value[:, None], shape[0], axis=1)
     codes = value[None] if value.shape == shape else value
     if codes.ndim != 3 or codes.shape[1:] != shape or not len(codes):
         raise StorageError(

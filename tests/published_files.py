@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import re
 import sys
 import types
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
 def _reconstruct_persistent_obj(meta: Any) -> None:
     raise AssertionError("only its name is ever written")
+
+
+def _create_array(*_: Any) -> None:
+    raise AssertionError("only its name is ever written")
+
+
+class EasyDict(dict[str, Any]):
+    """Stands for the dictionary in which NVlabs keeps settings."""
 
 
 class PersistentModule:
@@ -29,6 +40,8 @@ class PersistentModule:
             "_parameters": OrderedDict(),
             "_buffers": OrderedDict(),
             "_modules": OrderedDict(),
+            "_init_args": (),
+            "_init_kwargs": EasyDict(),
             **attributes,
         }
 
@@ -83,6 +96,7 @@ def nvlabs_generator(
             module = module.child(part, "SynthesisLayer")
         kind = "_buffers" if leaf in ("resample_filter", "noise_const", "w_avg") else "_parameters"
         module.state[kind][leaf] = tensor if kind == "_buffers" else torch.nn.Parameter(tensor)
+    _dress(generator)
     for at, values in attributes.items():
         module = generator
         for part in at.split("__"):
@@ -91,26 +105,103 @@ def nvlabs_generator(
     return generator
 
 
-def write_nvlabs_pickle(path: Path, generator: Any, protocol: int = 4, **others: Any) -> Path:
-    """A network pickle with `generator` as G_ema."""
+def _dress(module: PersistentModule, at: str = "") -> None:
+    """Give each module the attributes that theirs has; gains are NumPy's numbers, as np.sqrt returns them."""
+    weight = module.state["_parameters"].get("weight")
+    fan = 1 if weight is None else max(1, weight[0].numel())
+    keywords = EasyDict()
+    if re.search(r"fc\d+$", at):
+        module.class_name = "FullyConnectedLayer"
+        module.state |= {"activation": "lrelu", "weight_gain": 0.01 / np.sqrt(fan), "bias_gain": 0.01}
+    elif at.endswith(("affine", "embed")):
+        module.class_name = "FullyConnectedLayer"
+        module.state |= {"activation": "linear", "weight_gain": 1 / np.sqrt(fan), "bias_gain": 1}
+        keywords = EasyDict(bias_init=1)
+    elif re.search(r"conv[01]$", at):
+        module.state |= {"use_noise": True, "activation": "lrelu", "conv_clamp": None, "padding": 1}
+        module.state |= {"act_gain": np.sqrt(2), "up": 2 if at.endswith("0") else 1}
+        keywords = EasyDict(resolution=np.int64(8), channels_last=np.bool_(False))
+    elif at.endswith("torgb"):
+        module.class_name = "ToRGBLayer"
+        module.state |= {"conv_clamp": None, "weight_gain": 1 / np.sqrt(fan)}
+    elif re.search(r"b\d+$", at):
+        module.class_name = "SynthesisBlock"
+        module.state |= {"architecture": "skip", "use_fp16": False, "img_channels": 3}
+    elif at == "mapping":
+        module.class_name = "MappingNetwork"
+        module.state |= {"w_avg_beta": 0.995}
+    module.state["_init_kwargs"] = keywords
+    for name, child in module.state["_modules"].items():
+        _dress(child, f"{at}.{name}".lstrip("."))
 
-    class EasyDict(dict[str, Any]):
-        pass
 
+Core = Literal["numpy.core", "numpy._core"]
+
+
+class _Writer(pickle._Pickler):  # the one in Python: the other does not let itself be told a name
+    """Writes NumPy's functions under the name of one or the other NumPy, arrays and storages as asked."""
+
+    def __init__(self, file: Any, protocol: int, core: Core, dill: bool, device: str) -> None:
+        super().__init__(file, protocol)
+        self.core, self.dill, self.device = core, dill, device
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        module = getattr(obj, "__module__", None) or ""
+        if not module.startswith("numpy._core."):
+            return super().save_global(obj, name)
+        module, name = module.replace("numpy._core", self.core), obj.__name__
+        if self.proto >= 4:
+            self.save(module)
+            self.save(name)
+            self.write(pickle.STACK_GLOBAL)
+        else:
+            self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
+        self.memoize(obj)
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, np.ndarray) and self.dill:
+            function, arguments, state = obj.__reduce__()
+            return _create_array, (function, arguments, state, None)
+        if isinstance(obj, torch.storage.TypedStorage) and self.device != "cpu":
+            data = io.BytesIO()
+            torch.save(obj, data, _use_new_zipfile_serialization=False)
+            place = len(self.device).to_bytes(4, "little") + self.device.encode()
+            moved = data.getvalue().replace(b"X\x03\0\0\0cpu", b"X" + place)
+            assert moved != data.getvalue()
+            return torch.storage._load_from_bytes, (moved,)
+        return NotImplemented
+
+
+def write_nvlabs_pickle(
+    path: Path,
+    generator: Any,
+    protocol: int = 4,
+    core: Core = "numpy.core",
+    dill: bool = False,
+    device: str = "cpu",
+    **others: Any,
+) -> Path:
+    """A network pickle with `generator` as G_ema, and with all that training keeps beside it."""
+    discriminator = PersistentModule("Discriminator", augment=np.float64(0.5), c_dim=0)
+    augment = PersistentModule("AugmentPipe", xflip=1.0, brightness_std=np.float64(0.2), labels={"set"})
+    augment.state["_buffers"]["p"] = torch.zeros(())
     content = {
-        "G": None,
-        "D": None,
+        "G": generator,
+        "D": discriminator,
         "G_ema": generator,
-        "training_set_kwargs": None,
+        "augment_pipe": augment,
+        "training_set_kwargs": EasyDict(
+            class_name="training.dataset.ImageFolderDataset", max_size=np.int64(7)
+        ),
         **others,
     }
     with (
         named("torch_utils.persistence", _reconstruct_persistent_obj=_reconstruct_persistent_obj),
         named("dnnlib.util", EasyDict=EasyDict),
+        named("dill._dill", _create_array=_create_array),
         path.open("wb") as file,
     ):
-        content["augment_pipe"] = EasyDict(xflip=1)
-        pickle.dump(content, file, protocol=protocol)
+        _Writer(file, protocol, core, dill, device).dump(content)
     return path
 
 

@@ -131,8 +131,13 @@ def report(voice: Voice, spec: BundleSpec, device: str) -> dict[str, Any]:
         ["network", "makes", "ms"],
         [[step.name, step.made, f"{step.ms:.0f}"] for step in steps],
     )
-    for note in getattr(models.generator, "notes", ()):
-        voice.say(f"Note: {note}")
+    for note in models.notes:
+        voice.say(f"Note: {note}.")
     memory = peak_memory(models.device)
     voice.say(f"Done: bundle '{spec.name}' is ready; at most {memory / 1e9:.1f} GB of memory were used.")
-    return summary | {"ready": True, "ms": {step.name: step.ms for step in steps}, "peak_bytes": memory}
+    return summary | {
+        "ready": True,
+        "notes": list(models.notes),
+        "ms": {step.name: step.ms for step in steps},
+        "peak_bytes": memory,
+    }

@@ -30,6 +30,8 @@ def import_(
     voice = Voice(as_json)
     found = import_latents(bundle, device, file, ids, output)
     voice.say(f"Done:  {found['images']} codes [{found['num_ws']}, {found['w_dim']}].")
+    if found["in_w"]:
+        voice.say("Note:  they are codes in W: one row serves all layers.")
     voice.say(f"Store: {output}    python: storage.LatentStore.open('{output}')")
     voice.finish(found)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from styleclip.checkpoints.native import load_native
@@ -14,11 +15,20 @@ from styleclip.errors import CheckpointError
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def load_checked(network: Network, state: Mapping[str, Tensor]) -> Network:
-    """Load `state` strictly and return the network frozen, in eval mode.
+def load_checked(build: Callable[[], Network], state: Mapping[str, Tensor]) -> Network:
+    """The network that `build` makes, with `state` strictly loaded: frozen, in eval mode.
 
-    Raises CheckpointError that names the first parameter which is missing, misshapen or unknown.
+    It is built without memory first: a file that speaks of other sizes than its tensors have costs nothing. Raises
+    CheckpointError that names the first parameter which is missing, misshapen or unknown.
     """
+    with torch.device("meta"):
+        _compare(build(), state)
+    network = build()
+    network.load_state_dict(dict(state), strict=True)
+    return network.eval().requires_grad_(False)
+
+
+def _compare(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     expected = network.state_dict()
     for name, tensor in expected.items():
         if name not in state:
@@ -30,8 +40,6 @@ def load_checked(network: Network, state: Mapping[str, Tensor]) -> Network:
             )
     if unknown := sorted(set(state) - set(expected)):
         raise CheckpointError(f"the checkpoint has a parameter '{unknown[0]}' that this network has not")
-    network.load_state_dict(dict(state), strict=True)
-    return network.eval().requires_grad_(False)
 
 
 def load_network(path: str | Path, kind: str, build: Callable[[Mapping[str, Any]], Network]) -> Network:
@@ -44,13 +52,11 @@ def load_network(path: str | Path, kind: str, build: Callable[[Mapping[str, Any]
     if found != kind:
         raise CheckpointError(f"{path}: holds a network of kind '{found}', one of kind '{kind}' is needed")
     try:
-        network = build(config)
+        return load_checked(lambda: build(config), state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # a configuration may be wrong in any way
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise CheckpointError(
             f"{path}: its configuration makes no {kind} ({type(error).__name__}: {reason})"
         ) from error
-    try:
-        return load_checked(network, state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error

@@ -20,9 +20,12 @@ import torch
 from torch import Tensor
 
 from styleclip.checkpoints.hostile import reading
+from styleclip.checkpoints.inert_numpy import numpy_names
 from styleclip.errors import CheckpointError
 
 TENSORFLOW = "dnnlib.tflib"
+PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+"""Names by which pickles of protocol 2 call modules of Python's own."""
 
 
 @dataclass
@@ -47,6 +50,14 @@ def _allowed() -> dict[tuple[str, str], Any]:
         if not isinstance(data, bytes):
             raise pickle.UnpicklingError("a tensor's storage must be bytes")
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+    def reconstructor(kind: Any, _: Any, content: Any) -> Dictionary:
+        if kind is not Dictionary:
+            raise pickle.UnpicklingError("an object of a class that no network keeps")
+        return Dictionary(content or {})
+
+    def no_bytes() -> bytes:
+        return b""
 
     def encode(text: Any, encoding: Any) -> bytes:
         if not isinstance(text, str) or encoding != "latin1":
@@ -74,10 +85,13 @@ def _allowed() -> dict[tuple[str, str], Any]:
             raise pickle.UnpicklingError("a persistent object without a state")
         return InertObject(str(meta.get("class_name")), dict(meta["state"]))
 
-    allowed: dict[tuple[str, str], Any] = {
+    allowed: dict[tuple[str, str], Any] = numpy_names() | {
         ("collections", "OrderedDict"): OrderedDict,
+        ("copyreg", "_reconstructor"): reconstructor,  # how protocols before 2 write an EasyDict
+        ("builtins", "dict"): Dictionary,
         ("builtins", "set"): set,
         ("builtins", "frozenset"): frozenset,
+        ("builtins", "bytes"): no_bytes,  # empty ones, before protocol 3
         ("_codecs", "encode"): encode,  # how protocols before 3 write bytes
         ("torch", "Size"): torch.Size,
         ("torch", "device"): torch.device,
@@ -112,6 +126,7 @@ class _Restricted(pickle.Unpickler):
         self._known = _allowed()
 
     def find_class(self, module: str, name: str) -> Any:
+        module = PYTHON_2.get(module, module)
         if (module, name) in self._known:
             return self._known[module, name]
         if module.startswith("torch.nn.modules.") and name.isidentifier():

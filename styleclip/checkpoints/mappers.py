@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from styleclip.checkpoints.checked import load_checked
+from styleclip.checkpoints.hostile import reading
 from styleclip.checkpoints.native import load_native, save_native
 from styleclip.errors import CheckpointError
 from styleclip.mappers.networks import LatentMapper, MapperConfig
@@ -58,14 +60,13 @@ def load_mapper(path: str | Path) -> tuple[LatentMapper, MapperCard]:
     if kind != KIND:
         raise CheckpointError(f"{path}: holds a network of kind '{kind}', not a mapper")
     try:
-        mapper = LatentMapper(MapperConfig.from_dict(config["shape"]))
-        card = MapperCard(**config["card"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: its configuration makes no mapper ({error})") from error
-    try:
-        return load_checked(mapper, state), card
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        shape = TypeAdapter(MapperConfig).validate_python(config["shape"])
+        card = TypeAdapter(MapperCard).validate_python(config["card"])
+    except (KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: its configuration makes no mapper ({reason})") from error
+    with reading(path, "mapper"):
+        return load_checked(lambda: LatentMapper(shape), state), card
 
 
 def _load_published(path: Path) -> tuple[LatentMapper, MapperCard]:
@@ -107,7 +108,7 @@ def from_published_state(state: Mapping[str, Tensor]) -> LatentMapper:
                 taken.add(theirs)
     if unknown := sorted(set(state) - taken):
         raise CheckpointError(f"the mapper has a parameter '{unknown[0]}' that no published mapper has")
-    return load_checked(LatentMapper(config), ours)
+    return load_checked(lambda: LatentMapper(config), ours)
 
 
 def _read_config(state: Mapping[str, Tensor]) -> tuple[dict[str, str], MapperConfig]:
@@ -129,5 +130,10 @@ def _read_config(state: Mapping[str, Tensor]) -> tuple[dict[str, str], MapperCon
     numbers = sorted({int(match[1]) for name in state if (match := re.match(r"mapper_(\d+)\.", name))})
     if not numbers:
         raise CheckpointError("not a published mapper: no course_mapping, mapping or mapper_0 inside")
+    if any(number % 3 == 1 for number in numbers):  # every third layer from the second on is a ToRGB
+        raise CheckpointError(
+            "a mapper of all style channels (FullStyleSpaceMapper), those of ToRGB as well, which are not edited here: "
+            "only those that leave them out can be used"
+        )
     prefixes = {f"layer_{index}": f"mapper_{number}" for index, number in enumerate(numbers)}
     return prefixes, MapperConfig("s", widths=tuple(width(prefix) for prefix in prefixes.values()))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from styleclip.checkpoints.checked import load_checked
+from styleclip.checkpoints.hostile import reading
 from styleclip.checkpoints.inert import InertObject, load_inert
 from styleclip.checkpoints.nvlabs import from_nvlabs_state
 from styleclip.errors import CheckpointError
@@ -28,11 +29,10 @@ def load_nvlabs_pickle(path: str | Path) -> Generator:
     Resolution, widths, depth, multipliers, clamping and class conditioning are read from the file. Raises
     CheckpointError for StyleGAN3, for what our generator would compute differently, and as `load_inert` does.
     """
+    path = Path(path)
     content = load_inert(path)
-    try:
+    with reading(path, "generator"):
         return _generator(content)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _generator(content: Any) -> Generator:
@@ -57,7 +57,7 @@ def _generator(content: Any) -> Generator:
         mapping_lr_multiplier=float(multiplier),
         conv_clamp=None if clamp is None else float(clamp),
     )
-    return load_checked(Generator(config), plain.state_dict())
+    return load_checked(lambda: Generator(config), plain.state_dict())
 
 
 def _modules(module: InertObject, at: str = "", depth: int = 0) -> Iterator[tuple[str, InertObject]]:
@@ -106,12 +106,12 @@ def _check(modules: Mapping[str, InertObject], state: Mapping[str, Tensor]) -> N
         activation = module.state.get("activation", "lrelu")
         if layer and activation != "lrelu":
             raise CheckpointError(f"'{at}' has the activation '{activation}': only 'lrelu' is supported")
+        if layer and module.state.get("use_noise") is False:
+            raise CheckpointError(f"'{at}' has no noise (use_noise=False): not supported")
     clamps = {
-        module.state.get("conv_clamp")
+        str(module.state.get("conv_clamp"))
         for at, module in modules.items()
         if re.fullmatch(r"synthesis\.b\d+\.(conv[01]|torgb)", at)
     }
     if len(clamps) > 1:
-        raise CheckpointError(
-            f"its layers are clamped differently ({sorted(map(str, clamps))}): not supported"
-        )
+        raise CheckpointError(f"its layers are clamped differently ({sorted(clamps)}): not supported")

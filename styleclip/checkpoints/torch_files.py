@@ -58,6 +58,16 @@ def reason_of(error: Exception) -> str:
     if match := re.search(
         r"(?:GLOBAL |class |global )[`']?([\w.]+)[`']? (?:was not an allowed|is not allowed)", text
     ):
+        if match[1].startswith("torch_utils.persistence."):
+            return (
+                "holds a whole network of NVlabs' code (torch.save(G)), as PTI writes: a program, which is not run; in "
+                "that code write it as a pickle, pickle.dump({'G_ema': G}, file)"
+            )
+        if match[1].startswith(("clip.model.", "open_clip.")):
+            return (
+                "holds a whole CLIP (torch.save(model)): a program, which is not run; save its weights instead, "
+                "torch.save(model.state_dict(), file)"
+            )
         return f"asks for '{match[1]}', which no checkpoint needs: refused, and nothing of it was executed"
     if "Unsupported" in text or "not an allowed" in text or "weights_only" in text.lower():
         found = re.search(r"(?:Unsupported global: GLOBAL|GLOBAL|Unsupported \w+:?)\s+([\w.]+)", text)

@@ -20,11 +20,12 @@ import open_clip
 import torch
 from open_clip.factory import load_state_dict
 from open_clip.model import CLIP, CustomTextCLIP
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from styleclip.checkpoints.checked import load_checked
 from styleclip.checkpoints.native import load_native
+from styleclip.checkpoints.torch_files import is_torch_file, load_torch_file
 from styleclip.checkpoints.torchscript import is_torchscript, load_torchscript_state
 from styleclip.clip.model import ClipModel
 from styleclip.clip.tokenizer import CompactTokenizer
@@ -101,8 +102,8 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
         # Plain names such as ViT-B-32 stand for GELU, although OpenAI's weights were trained with QuickGELU: open_clip
         # only warns, and the embeddings are quietly wrong.
         quick_gelu = bool(described.get("quick_gelu"))
-    if checkpoint is not None and is_torchscript(checkpoint):
-        return _load_archive(model, Path(checkpoint))
+    if checkpoint is not None and (state := _openai_weights(Path(checkpoint))):
+        return _load_openai(model, Path(checkpoint), state)
     with _quiet():
         try:
             tokenizer = open_clip.get_tokenizer(model)
@@ -118,18 +119,37 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
     return _assemble(name, network, tokenizer, settings)
 
 
-def _load_archive(model: str, checkpoint: Path) -> ClipModel:
-    """The weights of a TorchScript archive, as OpenAI published them; its program is not run.
+def _openai_weights(checkpoint: Path) -> dict[str, Tensor] | None:
+    """The weights of a file as OpenAI published them, float32: a TorchScript archive, whose program is not run, or a
+    state dict that was taken out of one. None for any other file."""
+    try:
+        state = load_torchscript_state(checkpoint) if is_torchscript(checkpoint) else _state_dict(checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f"CLIP checkpoint {error}") from error
+    if not ARCHIVE_SETTINGS & state.keys():
+        return None
+    return {name: value.float() for name, value in state.items() if name not in ARCHIVE_SETTINGS}
 
-    OpenAI trained with QuickGELU, whatever the name of the model says.
-    """
-    state = load_torchscript_state(checkpoint)
-    weights = {name: value.float() for name, value in state.items() if name not in ARCHIVE_SETTINGS}
+
+def _state_dict(checkpoint: Path) -> Mapping[str, Any]:
+    if is_torch_file(checkpoint):
+        content = load_torch_file(checkpoint)
+        return content["state_dict"] if isinstance(content.get("state_dict"), dict) else content
+    try:
+        with safe_open(checkpoint, "pt") as file:
+            whole = bool(ARCHIVE_SETTINGS & set(file.keys()))
+            return {name: file.get_tensor(name) for name in file.keys()} if whole else {}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError):
+        return {}  # whoever reads it next says what is wrong with it
+
+
+def _load_openai(model: str, checkpoint: Path, weights: Mapping[str, Tensor]) -> ClipModel:
+    """OpenAI's weights in a model of open_clip's; they were trained with QuickGELU, whatever its name says."""
     with _quiet():
         tokenizer = open_clip.get_tokenizer(model)
         network = open_clip.create_model(model, pretrained=None, force_quick_gelu=True)
     try:
-        network = load_checked(network, weights)
+        network = load_checked(lambda: network, weights)
     except CheckpointError as error:
         raise CheckpointError(f"CLIP '{model}' cannot take {checkpoint}: {error}") from error
     settings = open_clip.get_model_preprocess_cfg(network)
@@ -150,7 +170,11 @@ def _load_custom(checkpoint: Path, config: Mapping[str, Any] | str | Path | None
     else:
         settings = _read_config(config)
         try:
-            state = load_state_dict(str(checkpoint))
+            if (published := _openai_weights(checkpoint)) is not None:
+                settings["quick_gelu"] = True  # OpenAI trained with it, whatever a configuration says
+            state = load_state_dict(str(checkpoint)) if published is None else published
+        except CheckpointError:
+            raise
         except Exception as error:  # as above
             raise CheckpointError(f"CLIP checkpoint {checkpoint} cannot be read: {_why(error)}") from error
     architecture = {key: value for key, value in settings.items() if key not in NOT_ARCHITECTURE}

@@ -1,7 +1,8 @@
 """The e4e encoder (Tov et al. 2021, arXiv 2102.02766): one code for all layers, and a small offset for each.
 
-A feature pyramid (Richardson et al. 2021, pSp, arXiv 2008.00951) over the body of IR-SE50. The names of the parameters
-are the published ones; the number of latent codes and all widths are read from the file.
+A feature pyramid (Richardson et al. 2021, pSp, arXiv 2008.00951) over the body of IR-SE50. pSp's own encoder has the
+same parameters and another meaning of them: each row is a code of its own. The names of the parameters are the
+published ones; the number of latent codes and all widths are read from the file.
 """
 
 from __future__ import annotations
@@ -43,16 +44,19 @@ class StyleHead(nn.Module):
 class E4e(nn.Module):
     """image [N, 3, H, W] in [−1, 1], aligned → w [N, num_ws, w_dim], float32.
 
-    The code of row 0 serves all rows; every other row adds its own offset, and `latent_avg` (a buffer of one row or of
-    all) is added where the encoder was trained to start from it.
+    With `sums`, as in e4e, the code of row 0 serves all rows and every other row adds its own offset; without, as in
+    pSp, each row is a code of its own. `latent_avg` (a buffer of one row or of all) is added where the encoder was
+    trained to start from it.
     """
 
     latent_avg: Tensor
 
-    def __init__(self, units: list[Unit], halvings: list[int], w_dim: int, average_rows: int) -> None:
+    def __init__(
+        self, units: list[Unit], halvings: list[int], w_dim: int, average_rows: int, sums: bool
+    ) -> None:
         super().__init__()
         widths = [unit.outputs for unit in units]
-        self.num_ws, self.w_dim = len(halvings), w_dim
+        self.num_ws, self.w_dim, self.sums = len(halvings), w_dim, sums
         strides = [number for number, unit in enumerate(units) if unit.stride == 2]
         # the last unit of each size but the first: finest, middle and coarsest level of the pyramid
         self.levels = strides[2] - 1, strides[3] - 1, len(units) - 1
@@ -65,14 +69,14 @@ class E4e(nn.Module):
         self.register_buffer("latent_avg", torch.zeros(average_rows, w_dim))
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], average_rows: int) -> E4e:
+    def from_state(cls, state: Mapping[str, Tensor], average_rows: int, sums: bool = True) -> E4e:
         """The encoder that a state dict (without `encoder.`) describes. Raises CheckpointError for another kind."""
         units = read_units(state)
         if sum(unit.stride == 2 for unit in units) != 4:
-            raise CheckpointError("not an e4e encoder: its body does not halve the picture four times")
+            raise CheckpointError("not an e4e or pSp encoder: its body does not halve the picture four times")
         rows = sorted({int(match[1]) for name in state if (match := re.match(r"styles\.(\d+)\.", name))})
         if not rows or rows != list(range(len(rows))):
-            raise CheckpointError("not an e4e encoder: no heads styles.0, styles.1, …")
+            raise CheckpointError("not an e4e or pSp encoder: no heads styles.0, styles.1, …")
         halvings = [
             sum(1 for name in state if re.fullmatch(rf"styles\.{row}\.convs\.\d+\.weight", name))
             for row in rows
@@ -80,7 +84,7 @@ class E4e(nn.Module):
         linear = state.get("styles.0.linear.weight")
         if linear is None or linear.ndim != 2:
             raise CheckpointError("the checkpoint lacks the parameter 'styles.0.linear.weight'")
-        return cls(units, halvings, linear.shape[0], average_rows)
+        return cls(units, halvings, linear.shape[0], average_rows, sums)
 
     def forward(self, image: Tensor) -> Tensor:
         assert image.ndim == 4 and image.shape[1] == 3, (
@@ -91,7 +95,8 @@ class E4e(nn.Module):
         rows = [shared]
         for row in range(1, self.num_ws):
             level = 0 if row < COARSE else 1 if row < MIDDLE else 2
-            rows.append(shared + self.styles[row](features[level]))
+            code = self.styles[row](features[level])
+            rows.append(shared + code if self.sums else code)
         return torch.stack(rows, dim=1) + self.latent_avg
 
     def _pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -25,6 +25,8 @@ from styleclip.networks.layout import StyleLayer, StyleLayout
 from styleclip.precision import synthesis_autocast
 
 Noise = Literal["const", "none", "random"]
+MAX_MAPPING_LAYERS = 64
+"""Far more than any generator has; without a bound a damaged file could ask for millions."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,21 @@ class GeneratorConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> GeneratorConfig:
-        """Inverse of `to_dict`."""
-        return cls(**(dict(values) | {"channels": {int(k): int(v) for k, v in values["channels"].items()}}))
+        """Inverse of `to_dict`. Raises ValueError for sizes that no generator has."""
+        config = cls(**(dict(values) | {"channels": {int(k): int(v) for k, v in values["channels"].items()}}))
+        sizes = {
+            "z_dim": config.z_dim,
+            "w_dim": config.w_dim,
+            "channels": min(config.channels.values(), default=1),
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"'{name}' is {size}, at least 1 is needed")
+        if config.mapping_layers > MAX_MAPPING_LAYERS:
+            raise ValueError(
+                f"{config.mapping_layers} mapping layers, there are at most {MAX_MAPPING_LAYERS}"
+            )
+        return config
 
 
 @dataclass(frozen=True)
@@ -163,6 +178,8 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
+        # what was done where its file lacks something: a name that never changes → a line for its user
+        self.notes: dict[str, str] = {}
         self.layout = StyleLayout.from_channels(config.channels)
         self.mapping = MappingNetwork(config)
         self.register_buffer("w_avg", torch.zeros(config.w_dim))

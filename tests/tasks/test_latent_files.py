@@ -38,7 +38,9 @@ def test_codes_and_ids_survive_the_way_in_and_out(tiny, codes, tmp_path, ending)
     file = save(tmp_path / f"in{ending}", codes if ending == ".npy" else torch.from_numpy(codes))
     (tmp_path / "ids.txt").write_text("".join(f"face-{i}.v2\n" for i in range(N)))
     found = take(tiny, file, tmp_path / "l.zarr", str(tmp_path / "ids.txt"))
-    assert found == {"store": str(tmp_path / "l.zarr"), "images": N, "num_ws": ROWS, "w_dim": DIM}
+    assert found == {
+        "store": str(tmp_path / "l.zarr"), "images": N, "num_ws": ROWS, "w_dim": DIM, "in_w": False,
+    }  # fmt: skip
     store = LatentStore.open(found["store"])
     assert np.array_equal(store.read(), codes) and store.ok.all() and store.ids[3] == "face-3.v2"
     assert take(tiny, file, tmp_path / "l.zarr", str(tmp_path / "ids.txt")) == found
@@ -99,7 +101,7 @@ def test_what_is_no_code_of_this_generator_is_refused(tiny, codes, tmp_path):
     refused(Attack(tmp_path / "canary"), "cannot be read as tensors")
     assert not (tmp_path / "canary").exists()
     refused(tensor[:, :4], r"shape \[35, 4, 8\]; the generator of this bundle reads \[N, 6, 8\]")
-    refused(codes[:, 0], r"shape \[35, 8\]", ".npy")
+    refused(codes[:, 0, :5], r"shape \[35, 5\]", ".npy")
     refused([tensor[:2]], "several codes in one entry")
     refused([], "holds no codes")
     refused({"a": "text"}, "holds str where a code")
@@ -134,3 +136,11 @@ def test_images_without_a_code_are_left_out_and_counted(tmp_path):
     assert (tmp_path / "out.ids.txt").read_text() == "a\nc\n"
     with pytest.raises(StorageError, match=r"written as \.npy or \.pt"):
         export_latents(store.uri, str(tmp_path / "out.csv"))
+
+
+def test_codes_in_w_serve_all_rows_and_that_is_said(tiny, codes, tmp_path):
+    found = take(tiny, save(tmp_path / "W.npy", codes[:, 0]), tmp_path / "w.zarr")
+    store = LatentStore.open(str(tmp_path / "w.zarr"))
+    assert found["in_w"] and found["images"] == N
+    assert (store.read() == codes[:, :1]).all() and store.read().shape == codes.shape
+    assert not take(tiny, save(tmp_path / "w_plus.npy", codes), tmp_path / "plus.zarr")["in_w"]

@@ -6,8 +6,11 @@ import builtins
 import os
 import pickle
 import struct
+import sys
+import types
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,8 @@ from hypothesis import strategies as st
 from published_files import PersistentModule, nvlabs_generator, write_nvlabs_pickle
 from reference import arrays
 
-from styleclip.checkpoints import load_generator, load_torch_file
+from styleclip.checkpoints import load_generator, load_torch_file, save_native
+from styleclip.checkpoints.mappers import MapperCard, load_mapper
 from styleclip.errors import CheckpointError
 
 
@@ -193,3 +197,36 @@ def test_damaged_files_end_in_one_clear_error(valid, tmp_path, name, data):
     with pytest.raises(CheckpointError) as caught:
         load_generator(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_of_a_giant_is_refused_before_it_takes_memory(tmp_path):
+    """A few hundred bytes may describe a network of terabytes: shapes are compared before anything is allocated."""
+    card = MapperCard(attribute="x", target="x", generator="x")
+    shape = {"space": "levels", "w_dim": 4_000_000, "levels": ["coarse"], "widths": []}
+    config = {"shape": shape, "card": asdict(card)}
+    save_native(
+        tmp_path / "giant.safetensors", "mapper", config, {"networks.coarse.0.bias": torch.zeros(1, 1)}
+    )
+    with pytest.raises(CheckpointError, match=r"giant\.safetensors: "):
+        load_mapper(tmp_path / "giant.safetensors")
+    config = {"shape": shape | {"w_dim": 4}, "card": asdict(card) | {"target": 5}}
+    save_native(tmp_path / "card.safetensors", "mapper", config, {"x": torch.zeros(1)})
+    with pytest.raises(
+        CheckpointError, match=r"card\.safetensors: its configuration makes no mapper .*target"
+    ):
+        load_mapper(tmp_path / "card.safetensors")
+
+
+def test_a_whole_generator_of_nvlabs_code_says_what_to_do(tmp_path):
+    """PTI writes torch.save(G): a class of NVlabs' persistence module."""
+    module = types.ModuleType("torch_utils.persistence")
+    module._reconstruct_persistent_obj = type(
+        "_reconstruct_persistent_obj", (), {"__module__": module.__name__}
+    )
+    sys.modules |= {"torch_utils": types.ModuleType("torch_utils"), module.__name__: module}
+    try:
+        torch.save(module._reconstruct_persistent_obj(), tmp_path / "pti.pt")
+    finally:
+        del sys.modules["torch_utils"], sys.modules[module.__name__]
+    with pytest.raises(CheckpointError, match=r"torch\.save\(G\)"):
+        load_generator(tmp_path / "pti.pt")

@@ -111,7 +111,7 @@ def test_damaged_metadata_is_one_clear_line(tmp_path, metadata):
         ({"colour": 1}, "unexpected keyword argument 'colour'"),
         ({"channels": {"4": 5, "16": 3}}, "without a gap"),
         ({"channels": {"four": 5}}, "ValueError"),
-        ({"z_dim": -3}, "negative dimension"),
+        ({"z_dim": -3}, "'z_dim' is -3"),
         ({"z_dim": "4"}, "TypeError"),
     ],
 )

@@ -15,6 +15,7 @@ from styleclip.errors import CheckpointError
 from styleclip.networks.irse50 import IRSE50, crop_face
 
 THIN = {"widths": (4, 6, 8, 10), "units": (2, 2, 3, 1), "squeeze": 2}
+E4E = {"encoder_type": "Encoder4Editing"}
 
 
 def norm(x, state, at):
@@ -55,9 +56,11 @@ def test_the_published_parameters_are_ours_name_by_name():
     assert {name: str(tuple(value.shape)) for name, value in ours.items()} == published
 
 
-def test_identity_agrees_with_the_definition(tmp_path):
+@pytest.mark.parametrize("counters", [True, False])  # torch before 0.4.1 kept none
+def test_identity_agrees_with_the_definition(tmp_path, counters):
     state = irse50_state(**THIN, dim=5)
-    torch.save(state, tmp_path / "model.pth")
+    kept = {k: v for k, v in state.items() if counters or not k.endswith("num_batches_tracked")}
+    torch.save(kept, tmp_path / "model.pth")
     network = load_identity(tmp_path / "model.pth")
     images = torch.rand(2, 3, 300, 300) * 2 - 1
     features = body(crop_face(images), state, THIN["units"])[-1]
@@ -74,11 +77,12 @@ def test_the_face_is_cropped_as_published(size):
     assert largest_difference(crop_face(vectors[f"in_{size}"]), vectors[f"face_{size}"]) < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["Encoder4Editing", "GradualStyleEncoder"])
 @pytest.mark.parametrize("rows", [1, 14, None])
-def test_the_encoder_agrees_with_the_definition(tmp_path, rows):
+def test_the_encoder_agrees_with_the_definition(tmp_path, rows, kind):
     state = e4e_state(14, THIN["widths"], THIN["units"])
     average = None if rows is None else torch.randn(rows, 10) if rows > 1 else torch.randn(10)
-    options = argparse.Namespace(start_from_latent_avg=rows is not None, stylegan_size=256)
+    options = argparse.Namespace(encoder_type=kind, start_from_latent_avg=rows is not None, stylegan_size=256)
     content = {
         "state_dict": {f"encoder.{name}": value for name, value in state.items()}
         | {"decoder.style.1.weight": torch.zeros(2, 2)},
@@ -109,8 +113,10 @@ def test_the_encoder_agrees_with_the_definition(tmp_path, rows):
         return F.linear(x.flatten(1), weight, state[f"styles.{row}.linear.bias"])
 
     levels = [coarse] * 3 + [middle] * 4 + [fine] * 7
-    base = head(coarse, 0)
-    expected = torch.stack([base] + [base + head(levels[row], row) for row in range(1, 14)], dim=1)
+    codes = [head(levels[row], row) for row in range(14)]
+    if kind == "Encoder4Editing":  # pSp's codes stand alone
+        codes = codes[:1] + [codes[0] + offset for offset in codes[1:]]
+    expected = torch.stack(codes, dim=1)
     expected = expected if average is None else expected + average
     assert largest_difference(encoder(images), expected) < 1e-4
     assert encoder(images[:, :, :64, :64]).shape == (2, 14, 10), "small pictures are enlarged"
@@ -142,9 +148,14 @@ def test_wrong_encoder_files_are_one_clear_line(tmp_path):
     with pytest.raises(CheckpointError, match=r"no parameter 'encoder\.…'"):
         load_encoder(path)
     state = {f"encoder.{name}": value for name, value in e4e_state(10, THIN["widths"], THIN["units"]).items()}
-    torch.save({"state_dict": state, "opts": {}}, path)
+    torch.save({"state_dict": state, "opts": E4E}, path)
     with pytest.raises(CheckpointError, match="latent_avg"):
         load_encoder(path)
-    torch.save({"state_dict": state, "latent_avg": torch.zeros(3, 10)}, path)
+    torch.save({"state_dict": state, "opts": E4E, "latent_avg": torch.zeros(3, 10)}, path)
     with pytest.raises(CheckpointError, match="3 rows, the encoder makes 10"):
         load_encoder(path)
+    single = {"encoder_type": "BackboneEncoderUsingLastLayerIntoW"}
+    for options, words in ((single, "type 'BackboneEncoderUsingLastLayerIntoW'"), ({}, "encoder_type")):
+        torch.save({"state_dict": state, "opts": options, "latent_avg": torch.zeros(10)}, path)
+        with pytest.raises(CheckpointError, match=words):
+            load_encoder(path)

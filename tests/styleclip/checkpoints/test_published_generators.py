@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from published_files import nvlabs_generator, write_nvlabs_pickle
@@ -21,11 +22,19 @@ def rosinality() -> dict[str, torch.Tensor]:
     return arrays("b_rosinality_state_dict.npz")
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_a_pickle_of_nvlabs_gives_the_published_images(nvlabs, tmp_path, protocol):
-    generator = load_generator(
-        write_nvlabs_pickle(tmp_path / "network.pkl", nvlabs_generator(nvlabs), protocol)
-    )
+@pytest.mark.parametrize(
+    ("protocol", "core", "device"),
+    [
+        (2, "numpy.core", "cpu"),
+        (3, "numpy.core", "cuda:0"),
+        (4, "numpy.core", "cpu"),
+        (4, "numpy._core", "cpu"),
+    ],
+)
+def test_a_pickle_of_nvlabs_gives_the_published_images(nvlabs, tmp_path, protocol, core, device):
+    network = nvlabs_generator(nvlabs)
+    path = write_nvlabs_pickle(tmp_path / "network.pkl", network, protocol, core, device=device)
+    generator = load_generator(path)
     io = arrays("a_nvlabs_io.npz")
     z = (io["z"]).float()
     for name, psi, cutoff in (("psi1", 1.0, None), ("psi07_cut4", 0.7, 4), ("psi07_cutNone", 0.7, None)):
@@ -57,8 +66,27 @@ def test_a_file_of_rosinality_gives_the_published_images(rosinality, tmp_path, z
     truncated = generator.map(z, truncation_psi=0.7)
     if average:
         assert largest_difference(truncated, io["latent_from_z_trunc07"]) < 1e-4
+        assert not generator.notes
     else:
-        assert generator.w_avg.abs().max() == 0
+        z = torch.randn(10_000, generator.z_dim, generator=torch.Generator().manual_seed(1))
+        mean = generator.map(z)[:, 0].mean(dim=0)
+        # two means of thousands of samples are near each other; 0 is far
+        assert (generator.w_avg - mean).norm() < 0.1 * mean.norm()
+        assert torch.equal(load_generator(tmp_path / "network.pt").w_avg, generator.w_avg)
+        assert "no latent_avg" in "".join(generator.notes.values())
+
+
+def test_a_file_of_rosinality_before_constant_noise_is_read_without(rosinality, tmp_path):
+    io = arrays("b_rosinality_io.npz")
+    old = {name: tensor for name, tensor in rosinality.items() if not name.startswith("noises.")}
+    average = io["truncation_latent"][0]
+    pictures = []
+    for file, state in (("old.pt", old), ("new.pt", rosinality)):
+        torch.save({"g_ema": state, "latent_avg": average}, tmp_path / file)
+        generator = load_generator(tmp_path / file)
+        pictures.append([generator.synthesize(generator.styles(io["wplus"]), n) for n in ("const", "none")])
+        assert bool(generator.notes) == (state is old)
+    assert torch.equal(pictures[0][0], pictures[1][1]) and torch.equal(pictures[0][1], pictures[1][1])
 
 
 def test_multiplier_and_clamp_are_read_from_the_pickle(nvlabs, tmp_path):
@@ -93,6 +121,7 @@ def test_a_class_conditional_generator_is_read_with_its_classes(nvlabs, tmp_path
     [
         ({"synthesis__b8": {"architecture": "resnet"}}, "'resnet'.*only 'skip'"),
         ({"synthesis__b8__conv1": {"activation": "relu"}}, "'relu'.*only 'lrelu'"),
+        ({"synthesis__b8__conv1": {"use_noise": False}}, "use_noise=False"),
         ({"synthesis__b8__conv1": {"conv_clamp": 256}}, "clamped differently"),
         ({"mapping__fc0": {"bias_gain": "much"}}, "a number is needed"),
     ],
@@ -114,14 +143,29 @@ def test_another_filter_is_refused(nvlabs, rosinality, tmp_path):
         load_generator(tmp_path / "network.pt")
 
 
-def test_stylegan3_is_not_supported_and_says_why(tmp_path):
+@pytest.mark.parametrize("dill", [False, True])  # StyleGAN-XL pickles with it
+def test_stylegan3_is_not_supported_and_says_why(tmp_path, dill):
     state = {
         "synthesis.input.freqs": torch.randn(4, 2),
         "synthesis.L0_36_512.weight": torch.randn(4, 4, 3, 3),
     }
-    path = write_nvlabs_pickle(tmp_path / "network.pkl", nvlabs_generator(state))
+    network = nvlabs_generator(state, synthesis__input={"bandwidth": np.ones(2), "size": np.array([36, 36])})
+    path = write_nvlabs_pickle(tmp_path / "network.pkl", network, dill=dill)
     with pytest.raises(CheckpointError, match="StyleGAN3 generator: not supported, because"):
         load_generator(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "words"),
+    [
+        ("mapping.fc1.weight", torch.zeros(5, 64), "layer_features"),
+        ("synthesis.b8.torgb.weight", torch.zeros(4, 8, 1, 1), "4 channels"),
+    ],
+)
+def test_other_widths_and_colours_are_refused_by_name(nvlabs, tmp_path, name, tensor, words):
+    network = nvlabs_generator(dict(nvlabs) | {name: tensor})
+    with pytest.raises(CheckpointError, match=words):
+        load_generator(write_nvlabs_pickle(tmp_path / "network.pkl", network))
 
 
 @pytest.mark.parametrize("missing", ["mapping.w_avg", "synthesis.b16.conv0.affine.bias"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from styleclip.clip import load_clip
@@ -70,3 +71,37 @@ def test_an_archive_of_another_model_says_which_parameter_does_not_fit(network, 
         CheckpointError, match=r"cannot take .*clip\.pt: parameter 'text_projection' has shape \(8, 8\)"
     ):
         load_clip(model=MODEL, checkpoint=archive(tmp_path / "clip.pt", state))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("ending", [".pt", ".safetensors"])
+@pytest.mark.parametrize("by", ["model", "config"])
+def test_a_state_dict_taken_out_of_an_archive_is_the_same_clip(network, tmp_path, ending, by):
+    """As `torch.jit.load(…).state_dict()` gives it: the archive's numbers stand beside the weights."""
+    numbers = {name: torch.tensor(1) for name in ("input_resolution", "context_length", "vocab_size")}
+    halves = {n: v.half() if v.is_floating_point() else v for n, v in network.state_dict().items()}
+    file = tmp_path / f"clip{ending}"
+    torch.save(halves | numbers, file) if ending == ".pt" else save_file(halves | numbers, file)
+    kind = {"model": MODEL} if by == "model" else {"config": open_clip.get_model_config(MODEL)}
+    clip = load_clip(checkpoint=file, **kind)
+    reference = load_clip(model=MODEL, checkpoint=archive(tmp_path / "archive.pt", network.state_dict()))
+    with torch.no_grad():
+        ours, theirs = clip.encode_text(["a face"]), reference.encode_text(["a face"])
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_an_archive_may_come_with_a_configuration(network, tmp_path):
+    file = archive(tmp_path / "clip.pt", network.state_dict())
+    with torch.no_grad():
+        ours, theirs = (
+            load_clip(checkpoint=file, **kind).encode_text(["a face"])
+            for kind in ({"config": open_clip.get_model_config(MODEL)}, {"model": MODEL})
+        )
+    assert torch.equal(ours, theirs)
+
+
+def test_a_whole_module_is_refused_in_its_own_words(network, tmp_path):
+    torch.save(network, tmp_path / "clip.pt")
+    with pytest.raises(CheckpointError, match=r"whole CLIP .* save its weights instead"):
+        load_clip(model=MODEL, checkpoint=tmp_path / "clip.pt")
