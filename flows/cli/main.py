@@ -14,6 +14,7 @@ from flows.cli import (
     latents,
     optimizing,
     precomputing,
+    stopping,
     training,
 )
 
@@ -75,4 +76,5 @@ app.add_typer(bundle_app, name="bundle")
 
 def run() -> None:
     """Entry point of the `styleclip` command."""
+    stopping.listen()
     app()
