@@ -24,7 +24,7 @@ from tasks.encoding import invert_images
 from tasks.halving import Halving
 from tasks.measuring import inversion_measures, see
 from tasks.models import bundle
-from tasks.planning import check_can_invert, missing_shards, plan_for, plan_of, run_id
+from tasks.planning import check_can_invert, missing_shards, plan_for, plan_of, run_id, to_retry
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.stopwatch import Stopwatch
 
@@ -47,6 +47,7 @@ class InvertJob:
     refine_steps: int = 0
     align: Align = "none"
     landmarks: str | None = None
+    retry_failed: bool = False
 
     @property
     def latents(self) -> str:
@@ -83,7 +84,9 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
         **alignment_of(job.align, found, models),
     }
     plan = plan_for(folder, [], job.shard_size, fingerprint)
-    keep_plan(job.output, plan)
+    failed = to_retry(job.output, "invert", job.retry_failed)
+    keep_plan(job.output, plan, failed.images)
+    plan = plan_of(job.output)
     if found is not None:
         keep_landmarks(job.output, found)
     if not LatentStore.exists(job.latents):
@@ -95,7 +98,8 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
             {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)},
             job.shard_size,
         )
-    return PlannedInversion(len(plan.shards), missing_shards(job.output, "invert", plan), folder.skipped)
+    missing = missing_shards(job.output, "invert", plan, failed.shards)
+    return PlannedInversion(len(plan.shards), missing, folder.skipped)
 
 
 @task(
