@@ -25,12 +25,12 @@ def run_flow(runtime: Runtime, load: Callable[[], Any], params: Any) -> dict[str
     if runtime.own:
         print(f"Recorded in {runtime.database} (no Prefect server is set)", file=sys.stderr, flush=True)
     from flows.outcome import USER_ERRORS, RunFailed
-    from storage.errors import StoreCorrupt
+    from storage.errors import DiskFull, StoreCorrupt
 
     flow = flow.with_options(on_running=[*flow.on_running_hooks, keep_listening])
     state = flow(params, return_state=True)
     result = state.result(raise_on_failure=False)
-    if isinstance(result, RunFailed | StoreCorrupt):
+    if isinstance(result, RunFailed | StoreCorrupt | DiskFull):
         raise Failed(str(result))
     if isinstance(result, USER_ERRORS):
         raise result
