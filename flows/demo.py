@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.edit import edit
 from flows.edits import EditSpec
+from flows.outcome import one_line_failures
 from flows.parameters import EditParams, PrecomputeParams
 from flows.precompute import precompute
 from tasks.comparing import compare_stores
@@ -31,6 +32,7 @@ class DemoParams(BaseModel):
     name="demo",
     description="Invert and edit a folder, recompute the channel directions with few images, compare.",
 )
+@one_line_failures
 def demo(params: DemoParams) -> dict[str, Any]:
     """Edit with the shipped directions, then check a small part of how they were made.
 

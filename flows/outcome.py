@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +23,25 @@ USER_ERRORS = (StyleclipError, StorageError)
 
 class RunFailed(Exception):
     """The run did its work and must not count as done; the message says what is wrong and what is kept."""
+
+
+class OneLine(logging.Filter):
+    """Takes the traceback off the log of an error that was foreseen: its one line says all that helps.
+
+    That the engine met an "unexpected exception" is left out altogether: the Failed state has been logged before.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a record to leave out."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, (*USER_ERRORS, RunFailed)):
+            return True
+        record.exc_info = None
+        return "unexpected exception" not in record.getMessage()
+
+
+for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+    logging.getLogger(_name).addFilter(OneLine())
 
 
 def one_line_failures(recipe: Callable[P, R]) -> Callable[P, R | State[Any]]:
@@ -47,21 +67,20 @@ def one_line_failures(recipe: Callable[P, R]) -> Callable[P, R | State[Any]]:
 def gather(futures: Iterable[PrefectFuture[R]], progress: RunProgress, again: str) -> list[R]:
     """Results of all futures in their order; one failed unit never hides the others.
 
-    A mistake of the user's is raised as it is. Otherwise, when units failed, RunFailed says how many, why the first
-    of them did, and `again`: how to go on.
+    A mistake of the user's is raised as it is and at once: the units that wait would only meet it again. Otherwise,
+    when units failed, RunFailed says how many, why the first of them did, and `again`: how to go on.
     """
     results: list[R] = []
     errors: list[BaseException] = []
     for future in futures:
         result = future.result(raise_on_failure=False)
+        if isinstance(result, USER_ERRORS):
+            raise result
         if isinstance(result, BaseException):
             errors.append(result)
         else:
             results.append(result)
         progress.advance()
-    for error in errors:
-        if isinstance(error, USER_ERRORS):
-            raise error
     if errors:
         first = " ".join(f"{type(errors[0]).__name__}: {errors[0]}".split())
         raise RunFailed(
@@ -77,5 +96,6 @@ def too_many_failures(summary: Mapping[str, Any], allowed: float) -> None:
     if rows and failed / rows > allowed:
         raise RunFailed(
             f"{failed} of {rows} rows failed ({summary['reasons']}), more than the allowed share {allowed:g}; "
-            f"everything done is kept in {summary['run']}. Mend or remove those files, or raise max_failed_fraction"
+            f"everything done is kept in {summary['run']}. Mend those files and run the same command "
+            "with --retry-failed (retry_failed in a deployment), or raise max_failed_fraction"
         )

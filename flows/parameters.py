@@ -17,6 +17,7 @@ ALIGN = (
     "none: images are aligned already; landmarks: faces are cut out, turned and scaled by their landmarks; "
     "detector: by those that the bundle's face detector finds."
 )
+RETRY = "Do shards with failed rows again; files that had failed may have been mended or replaced since."
 LANDMARKS = (
     "JSON, CSV or Parquet table of landmarks; empty: NAME.landmarks.json or a landmarks.* in the folder."
 )
@@ -93,6 +94,7 @@ class InvertParams(_Parameters):
     max_failed_fraction: float = Field(
         default=0.1, ge=0, le=1, description="The run fails when a larger share of the images cannot be read."
     )
+    retry_failed: bool = Field(default=False, description=RETRY)
 
 
 class EditParams(_Parameters):
@@ -116,6 +118,7 @@ class EditParams(_Parameters):
     max_failed_fraction: float = Field(
         default=0.1, ge=0, le=1, description="The run fails when a larger share of the rows has failed."
     )
+    retry_failed: bool = Field(default=False, description=RETRY)
     save_source: bool = Field(
         default=False, description="Also write the source images as the models saw them."
     )

@@ -20,3 +20,7 @@ class ImageError(StorageError):
         super().__init__(f"{error_class}: {reason}")
         self.error_class = error_class
         self.reason = reason
+
+
+class DiskFull(StorageError):
+    """There is no space left; the call was right, and goes on once there is some."""

@@ -6,8 +6,8 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from storage import uris
@@ -30,6 +30,7 @@ class PlannedImage:
 class RunPlan:
     """Inputs, sorted by id, × edits in fixed shards, and the fingerprint of every model and parameter.
 
+    mended: id → the hash that an image had at first, for images whose content was replaced after they had failed.
     Raises StorageError when two images have one id, or when the shard size is below 1.
     """
 
@@ -37,6 +38,7 @@ class RunPlan:
     edits: tuple[Mapping[str, Any], ...]
     shard_size: int
     fingerprint: Mapping[str, Any]
+    mended: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.shard_size < 1:
@@ -53,24 +55,31 @@ class RunPlan:
         """The images of each shard."""
         return [self.images[i : i + self.shard_size] for i in range(0, len(self.images), self.shard_size)]
 
+    @property
+    def original(self) -> RunPlan:
+        """The plan as it was first written, whatever was mended since."""
+        images = [replace(image, hash=self.mended.get(image.id, image.hash)) for image in self.images]
+        return replace(self, images=tuple(images), mended={})
+
     @functools.cached_property
     def run_id(self) -> str:
-        """Short name of a run, the same for every attempt at the same plan, wherever its images are found."""
-        return hashlib.sha256(
-            self._text([{"id": each.id, "hash": each.hash} for each in self.images])
-        ).hexdigest()[:12]
+        """Short name of a run, the same for every attempt at the same plan, wherever its images are found, and whatever
+        was mended since it was first written."""
+        images = [{"id": each.id, "hash": each.hash} for each in self.original.images]
+        return hashlib.sha256(self._text({"images": images})).hexdigest()[:12]
 
     def to_json(self) -> str:
         """Readable, and stable: the same plan gives the same text, in ASCII."""
-        return self._text([vars(image) for image in self.images]).decode()
+        mended = {"mended": dict(self.mended)} if self.mended else {}
+        return self._text({"images": [vars(image) for image in self.images], **mended}).decode()
 
-    def _text(self, images: list[dict[str, str]]) -> bytes:
+    def _text(self, images: Mapping[str, Any]) -> bytes:
         body = {
             "version": PLAN_VERSION,
-            "images": images,
             "edits": [dict(edit) for edit in self.edits],
             "shard_size": self.shard_size,
             "fingerprint": dict(self.fingerprint),
+            **images,
         }
         return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False).encode()
 
@@ -85,6 +94,7 @@ class RunPlan:
             tuple(body["edits"]),
             body["shard_size"],
             body["fingerprint"],
+            dict(body.get("mended", {})),
         )
 
 
@@ -115,8 +125,12 @@ def _parsed(run_dir: str, _stamp: tuple[object, ...] | None) -> RunPlan:
         ) from error
 
 
-def keep_plan(run_dir: str, plan: RunPlan) -> bool:
+def keep_plan(run_dir: str, plan: RunPlan, failed: Collection[str] = ()) -> bool:
     """Write the plan of a new run, or check that the folder's plan is this one; True when the run is continued.
+
+    `failed`: ids of images that are to be tried again and may have another content now. Their hashes are then replaced
+    in the written plan, and nothing else. That is sound as long as every row of theirs has failed: nothing in the
+    folder was made of the former content, and the shards that hold them are done again as a whole.
 
     Of two runs that begin at once in one folder one writes its plan, and the other is checked against it. An image is
     known by its id and content: where the same ones are found at other paths, the plan takes these. Leftovers of
@@ -131,15 +145,30 @@ def keep_plan(run_dir: str, plan: RunPlan) -> bool:
             raise StoreCorrupt(
                 f"{_path(run_dir)} was taken away while it was read: run the same command again"
             )
-    if differences := _differences(earlier, plan):
+    mended = _with_content_of(earlier, plan, failed)
+    if differences := _differences(mended, plan):
         raise PlanMismatch(
             f"{run_dir} belongs to another run ({listed(differences)}): choose another output folder, "
             "or repeat the earlier call to continue it"
         )
-    if earlier.images != plan.images:
-        uris.write_bytes(_path(run_dir), replace(earlier, images=plan.images).to_json().encode(), commit=True)
+    now = replace(mended, images=plan.images)
+    if now != earlier:
+        uris.write_bytes(_path(run_dir), now.to_json().encode(), commit=True)
     uris.sweep(run_dir)
     return True
+
+
+def _with_content_of(earlier: RunPlan, now: RunPlan, ids: Collection[str]) -> RunPlan:
+    """`earlier` with the hashes that these images have in `now`; what they were at first is kept."""
+    hashes = {image.id: image.hash for image in now.images if image.id in ids}
+    changed = {
+        image.id: image.hash for image in earlier.images if hashes.get(image.id, image.hash) != image.hash
+    }
+    return replace(
+        earlier,
+        images=tuple(replace(image, hash=hashes.get(image.id, image.hash)) for image in earlier.images),
+        mended=changed | dict(earlier.mended),
+    )
 
 
 def listed(differences: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ import fsspec
 from fsspec.core import url_to_fs
 from zarr.storage import FsspecStore, LocalStore
 
-from storage.errors import StorageError
+from storage.errors import DiskFull, StorageError
 
 # A colon alone makes no URI: local folders may be called "a::b" or "12:30".
 _PROTOCOL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -150,11 +150,10 @@ def explained(uri: str) -> Iterator[None]:
         missing_bucket = is_remote(uri) and isinstance(error, FileNotFoundError)
         if error.errno not in _HOPELESS and not isinstance(error, PermissionError) and not missing_bucket:
             raise
+        what = f"{uri} cannot be written ({error.strerror or error})"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "free some space and run again"
-        else:
-            advice = "choose another place, or mend its permissions"
-        raise StorageError(f"{uri} cannot be written ({error.strerror or error}): {advice}") from error
+            raise DiskFull(f"{what}: free some space and run again") from error
+        raise StorageError(f"{what}: choose another place, or mend its permissions") from error
 
 
 def write_bytes(uri: str, data: bytes, *, commit: bool = False) -> None:

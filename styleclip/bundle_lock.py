@@ -41,11 +41,15 @@ def file_sha256(path: Path) -> str:
     return _sha256(path, status.st_size, status.st_mtime_ns)
 
 
+def state_folder() -> Path:
+    """What the program remembers between commands: $STYLECLIP_STATE, or ~/.local/state/styleclip."""
+    return Path(os.environ.get("STYLECLIP_STATE") or STATE_FOLDER).expanduser()
+
+
 def lock_path(spec: BundleSpec) -> Path:
-    """Where the hashes of a bundle are kept: below $STYLECLIP_STATE, or ~/.local/state/styleclip."""
-    folder = Path(os.environ.get("STYLECLIP_STATE") or STATE_FOLDER).expanduser()
+    """Where the hashes of a bundle are kept: in `state_folder`."""
     place = hashlib.sha256(str(spec.path.resolve()).encode()).hexdigest()[:8]
-    return folder / "locks" / f"{spec.name}-{place}.json"
+    return state_folder() / "locks" / f"{spec.name}-{place}.json"
 
 
 def read_lock(spec: BundleSpec) -> dict[str, Locked]:

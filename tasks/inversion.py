@@ -35,6 +35,7 @@ from tasks.planning import (
     plan_for,
     plan_of,
     run_id,
+    to_retry,
 )
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.stopwatch import Stopwatch
@@ -59,6 +60,7 @@ class InvertJob:
     align: Align = "none"
     landmarks: str | None = None
     precision: Precision = "float32"
+    retry_failed: bool = False
 
     @property
     def latents(self) -> str:
@@ -93,7 +95,9 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
         **alignment_of(job.align, found, models),
     }
     plan = plan_for(folder, [], job.shard_size, fingerprint)
-    keep_plan(job.output, plan)
+    failed = to_retry(job.output, "invert", job.retry_failed)
+    keep_plan(job.output, plan, failed.images)
+    plan = plan_of(job.output)
     if found is not None:
         keep_landmarks(job.output, found)
     if not LatentStore.exists(job.latents):
@@ -105,7 +109,7 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
             {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)},
             job.shard_size,
         )
-    missing = unfinished(job.latents, run_id(plan), missing_shards(job.output, "invert", plan))
+    missing = unfinished(job.latents, run_id(plan), missing_shards(job.output, "invert", plan, failed.shards))
     return PlannedInversion(len(plan.shards), missing, folder.skipped)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,6 +14,7 @@ from prefect import task
 
 from storage.datasets import ImageFolder, content_hash
 from storage.errors import StoreCorrupt
+from storage.failures import Failures, failures_of
 from storage.landmarks import keep_landmarks
 from storage.metrics import finished_shards
 from storage.plan import PlannedImage, RunPlan, keep_plan, load_plan
@@ -49,6 +50,7 @@ class EditJob:
     align: Align = "none"
     landmarks: str | None = None
     precision: Precision = "float32"
+    retry_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,15 @@ def hashed(folder: ImageFolder) -> list[PlannedImage]:
     return [PlannedImage(ref.id, ref.path, digest) for ref, digest in zip(folder.images, hashes, strict=True)]
 
 
-def missing_shards(run_dir: str, flow: str, plan: RunPlan) -> list[int]:
-    """Shards without a commit, in order."""
-    return sorted(set(range(len(plan.shards))) - finished_shards(run_dir, flow, run_id(plan)))
+def missing_shards(run_dir: str, flow: str, plan: RunPlan, again: Collection[int] = ()) -> list[int]:
+    """Shards without a commit, and those to do again, in order."""
+    return sorted(set(range(len(plan.shards))) - finished_shards(run_dir, flow, run_id(plan)) | set(again))
+
+
+def to_retry(run_dir: str, flow: str, wanted: bool) -> Failures:
+    """What failed before in a run folder, if it is wanted; nothing in a new folder."""
+    plan = load_plan(run_dir) if wanted else None
+    return failures_of(run_dir, flow, run_id(plan), plan) if plan else Failures()
 
 
 @task(name="plan", task_run_name="plan {job.output}")
@@ -170,13 +178,15 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
         "edits": {edit.words["name"]: dict(edit.fingerprint) for edit in compiled},
     }
     plan = RunPlan(tuple(images), tuple(edits), job.shard_size, fingerprint)
-    keep_plan(job.output, plan)
+    failed = to_retry(job.output, "edit", job.retry_failed)
+    keep_plan(job.output, plan, failed.images)
+    plan = plan_of(job.output)
     if found is not None:
         keep_landmarks(job.output, found)
     return Planned(
         images=len(plan.images),
         shards=len(plan.shards),
-        missing=missing_shards(job.output, "edit", plan),
+        missing=missing_shards(job.output, "edit", plan, failed.shards),
         skipped=skipped,
         unknown_words=sorted({word for edit in compiled for word in edit.wording.unknown_words}),
     )

@@ -15,6 +15,7 @@ from flows.cli.options import (
     MaxFailed,
     Precision,
     RefineSteps,
+    RetryFailed,
     Seed,
     ShardSize,
     check_folder,
@@ -79,6 +80,7 @@ def edit(
     shard_size: ShardSize = 32,
     batch: Annotated[int, typer.Option(help="Images on the device at once.")] = 16,
     max_failed_fraction: MaxFailed = 0.1,
+    retry_failed: RetryFailed = False,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -127,7 +129,7 @@ def edit(
         images=images, output=output, edits=specs, refine_steps=refine_steps, landmarks=landmarks, **unchecked,
         edits_file=edits, directions=directions, bundle=bundle,
         save_source=save_source, save_reconstruction=save_reconstruction, shard_size=shard_size, batch=batch,
-        max_failed_fraction=max_failed_fraction, seed=seed, device=device,
+        max_failed_fraction=max_failed_fraction, retry_failed=retry_failed, seed=seed, device=device,
     )  # fmt: skip
     check_folder(images)
     if edits:

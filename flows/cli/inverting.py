@@ -15,6 +15,7 @@ from flows.cli.options import (
     MaxFailed,
     Precision,
     RefineSteps,
+    RetryFailed,
     ShardSize,
     check_folder,
 )
@@ -36,6 +37,7 @@ def invert(
     shard_size: ShardSize = 32,
     batch: Annotated[int, typer.Option(help="Images on the device at once.")] = 16,
     max_failed_fraction: MaxFailed = 0.1,
+    retry_failed: RetryFailed = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -57,7 +59,7 @@ def invert(
     params = InvertParams(
         images=images, output=output, bundle=bundle, save_reconstruction=reconstructions, shard_size=shard_size,
         batch=batch, refine_steps=refine_steps, landmarks=landmarks, **unchecked,
-        max_failed_fraction=max_failed_fraction, device=device,
+        max_failed_fraction=max_failed_fraction, retry_failed=retry_failed, device=device,
     )  # fmt: skip
     check_folder(images)
     from flows.cli.running import run_flow

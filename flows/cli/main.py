@@ -16,6 +16,7 @@ from flows.cli import (
     mappers,
     optimizing,
     precomputing,
+    stopping,
     training,
 )
 
@@ -82,4 +83,5 @@ app.add_typer(bundle_app, name="bundle")
 
 def run() -> None:
     """Entry point of the `styleclip` command."""
+    stopping.listen()
     app()

@@ -15,6 +15,7 @@ from flows.cli.options import (
     MaxFailed,
     Precision,
     RefineSteps,
+    RetryFailed,
     Seed,
     ShardSize,
     check_folder,
@@ -101,6 +102,7 @@ def optimize(
     shard_size: ShardSize = 32,
     batch: Annotated[int, typer.Option(help="Images on the device at once.")] = 16,
     max_failed_fraction: MaxFailed = 0.1,
+    retry_failed: RetryFailed = False,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -152,8 +154,8 @@ def optimize(
     params = EditParams(
         images=images, edits=[EditSpec(target=words, method="optimize", **given) for words in target],
         save_source=save_source, save_reconstruction=save_reconstruction, shard_size=shard_size, batch=batch,
-        max_failed_fraction=max_failed_fraction, refine_steps=refine_steps, landmarks=landmarks, **unchecked,
-        **common,
+        max_failed_fraction=max_failed_fraction, retry_failed=retry_failed, refine_steps=refine_steps,
+        landmarks=landmarks, **unchecked, **common,
     )  # fmt: skip
     check_folder(images)
     from flows.cli.running import run_flow

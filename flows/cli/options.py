@@ -37,6 +37,11 @@ LandmarksTable = Annotated[
 ]
 MaxFailed = Annotated[float, typer.Option(help="Fail the run when a larger share (0 … 1) of it has failed.")]
 
+RetryFailed = Annotated[
+    bool,
+    typer.Option("--retry-failed", help="Do shards with failed rows again, after their files were mended."),
+]
+
 
 def numbers(text: list[str] | None, option: str, kind: type[float] = float) -> list[float]:
     """`--alpha 2,4 --alpha 6` → [2, 4, 6]; `kind` may be int. Raises CallError for what is no number."""

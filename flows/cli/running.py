@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from flows.cli.runtime import Runtime, ServerError
+from flows.cli.stopping import keep_listening
 from flows.cli.talk import Failed
 
 
@@ -20,12 +22,15 @@ def run_flow(runtime: Runtime, load: Callable[[], Any], params: Any) -> dict[str
         runtime.ready()
     except ServerError as error:
         raise Failed(str(error)) from error
+    if runtime.own:
+        print(f"Recorded in {runtime.database} (no Prefect server is set)", file=sys.stderr, flush=True)
     from flows.outcome import USER_ERRORS, RunFailed
-    from storage.errors import StoreCorrupt
+    from storage.errors import DiskFull, StoreCorrupt
 
+    flow = flow.with_options(on_running=[*flow.on_running_hooks, keep_listening])
     state = flow(params, return_state=True)
     result = state.result(raise_on_failure=False)
-    if isinstance(result, RunFailed | StoreCorrupt):
+    if isinstance(result, RunFailed | StoreCorrupt | DiskFull):
         raise Failed(str(result))
     if isinstance(result, USER_ERRORS):
         raise result

@@ -16,6 +16,11 @@ import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from styleclip.bundle_lock import state_folder
 
 STARTUP_TIMEOUT = 300.0
 """Seconds: 10 on two idle cores, but two minutes have been seen on a machine with five times more work than cores."""
@@ -33,17 +38,37 @@ class ServerError(Exception):
 
 
 def configured_server() -> str | None:
-    """Address of the Prefect server that the user has set, by environment or by profile."""
+    """Address of the Prefect server that the user has set, looked for where Prefect looks, in its order:
+
+    environment, .env, prefect.toml and pyproject.toml of the working directory, profile.
+    """
     if url := os.environ.get("PREFECT_API_URL"):
         return url
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text())
-    except (OSError, tomllib.TOMLDecodeError):
-        return None
-    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
-    url = profiles.get("profiles", {}).get(active, {}).get("PREFECT_API_URL")
+    if url := dotenv_values(".env").get("PREFECT_API_URL"):
+        return url
+    for file, tables in (("prefect.toml", ("api",)), ("pyproject.toml", ("tool", "prefect", "api"))):
+        if isinstance(url := _entry(Path(file), *tables, "url"), str):
+            return url
+    profiles = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "profiles.toml"
+    active = os.environ.get("PREFECT_PROFILE") or _entry(profiles, "active")
+    url = _entry(profiles, "profiles", str(active), "PREFECT_API_URL")
     return url if isinstance(url, str) else None
+
+
+def _entry(file: Path, *keys: str) -> Any:
+    """What a TOML file holds under nested keys; None when it, or the file, is not there or cannot be read."""
+    try:
+        content: Any = tomllib.loads(file.read_text(encoding="utf-8"))
+        for key in keys:
+            content = content[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return content
+
+
+def own_database() -> Path:
+    """The SQLite file of the commands' own servers; apart from any that `prefect server start` uses."""
+    return state_folder().absolute() / "prefect.db"
 
 
 class Runtime:
@@ -64,14 +89,17 @@ class Runtime:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        self.database = own_database()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
         environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", str(port)],
+            [sys.executable, "-m", "flows.server", str(port), str(self.database)],
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=environment,
+            # the terminal's Ctrl-C is for this process alone
+            start_new_session=True,
         )
         atexit.register(self.stop)
 
@@ -87,7 +115,11 @@ class Runtime:
             if self._process.poll() is not None or time.monotonic() - begun > STARTUP_TIMEOUT:
                 self._log.seek(0)
                 said = self._log.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
-                raise ServerError(f"Prefect's server for this run did not start: {said[-1]}")
+                reasons = [line for line in said if "Error" in line] or said
+                raise ServerError(
+                    f"Prefect's server for this run did not start: {reasons[-1]}; its database is {self.database}, "
+                    "below $STYLECLIP_STATE: see that it can be written"
+                )
             time.sleep(0.1)
 
     def stop(self) -> None:
@@ -101,5 +133,7 @@ def _healthy(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)  # it wants the key or password that Prefect's client will bring
     except (urllib.error.URLError, OSError):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec
 
@@ -59,6 +60,16 @@ def complain(message: str) -> None:
     sys.stderr.write("styleclip: " + " ".join(message.split()) + "\n")
 
 
+_stopped = threading.Event()
+
+
+def say_stopped() -> None:
+    """The line of a command that was told to stop; said once, by whoever comes first."""
+    if not _stopped.is_set():
+        _stopped.set()
+        complain("stopped; what is finished is kept, the same command goes on from there")
+
+
 def leave(message: str, status: int) -> NoReturn:
     """Say one line and end with `status`."""
     complain(message)
@@ -89,7 +100,8 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
         except Failed as error:
             leave(str(error), RUN_FAILED)
         except KeyboardInterrupt:
-            leave("stopped; what is finished is kept, the same command goes on from there", RUN_FAILED)
+            say_stopped()
+            raise typer.Exit(RUN_FAILED) from None
         except Exception as error:
             if (message := _wrong_call(error)) is None:
                 raise

@@ -137,7 +137,7 @@ def test_bundle_list_names_the_embedded_world():
 
 def test_without_a_server_a_run_brings_its_own_and_takes_it_away(tiny, images, tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    environment |= {"PREFECT_HOME": str(tmp_path / "prefect"), "STYLECLIP_STATE": str(tmp_path / "state")}
     arguments = ["edit", images, "-o", tmp_path / "run", "-b", tiny, "-t", "a smiling face", "--json"]
     done = subprocess.run(
         [command("styleclip"), *map(str, arguments)],
@@ -148,8 +148,11 @@ def test_without_a_server_a_run_brings_its_own_and_takes_it_away(tiny, images, t
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"] == 4
-    assert "Traceback" not in done.stderr and "prefect" not in done.stderr.lower().replace("/prefect", "")
-    assert (tmp_path / "prefect" / "prefect.db").exists()
+    assert "Traceback" not in done.stderr
+    database = tmp_path / "state" / "prefect.db"
+    assert f"Recorded in {database}" in done.stderr and database.exists()
+    # the database of `prefect server start` is not touched
+    assert not (tmp_path / "prefect" / "prefect.db").exists()
     left = [
         path for path in Path("/proc").glob("[0-9]*/environ")
         if _readable(path) and str(tmp_path / "prefect").encode() in path.read_bytes()

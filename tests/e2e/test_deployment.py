@@ -108,6 +108,42 @@ def test_a_run_from_the_command_line_completes(deployed, worker, tiny, tmp_path)
     assert {artifact["type"] for artifact in artifacts} == {"progress", "markdown", "table"}
 
 
+def test_a_run_that_fails_says_why_in_one_line(deployed, tmp_path):
+    """Run as a worker runs it, by the engine's own entry; the log is what the run's page shows."""
+    deployment = ask(deployed, "deployments/name/edit/edit")
+    params = {
+        "images": str(tmp_path / "nowhere"),
+        "output": str(tmp_path / "run"),
+        "edits": [{"target": "a hat"}],
+    }
+    run = ask(
+        deployed,
+        f"deployments/{deployment['id']}/create_flow_run",
+        {"parameters": {"params": params}, "state": {"type": "PENDING"}},
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "prefect.engine", run["id"]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"},
+    )
+    assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
+    says = f"image folder {tmp_path}/nowhere does not exist"
+    state = ask(deployed, f"flow_runs/{run['id']}")["state"]
+    assert (state["type"], state["message"]) == ("FAILED", says)
+
+    def log() -> Any:
+        of_run = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+        messages = [line["message"] for line in ask(deployed, "logs/filter", of_run)]
+        return messages if any(line.startswith("Finished in state Failed") for line in messages) else None
+
+    messages = wait_for(log, 30, "log of the run")
+    assert sum(says in message for message in messages) >= 1
+    assert all("Traceback" not in message and "unexpected" not in message for message in messages), messages
+
+
 def test_a_schedule_that_is_switched_on_makes_runs(deployed):
     deployment = ask(deployed, "deployments/name/precompute/precompute")
     (schedule,) = deployment["schedules"]
