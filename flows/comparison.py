@@ -95,6 +95,8 @@ def contests(params: EvaluateParams) -> dict[str, list[dict[str, Any]]]:
                 f"'{target}' is asked of one method only: give it by two or more, or leave it out"
             )
         group = own_name(same[0], same[0].neutral or neutral)
+        while group in groups:  # other words may leave the same name
+            group += "-2"
         named = [spec.model_copy(update={"name": f"{group}-{number}"}) for number, spec in enumerate(same)]
         groups[group] = expand(named, neutral)
     return groups

@@ -17,6 +17,9 @@ from pydantic import ValidationError
 from flows.edit_spec import DEFAULT_ALPHA, DEFAULT_CHANNELS, OPTIMIZE_DEFAULTS, EditSpec, listed
 from styleclip.errors import EditError
 
+RESERVED = ("source", "reconstruction")
+"""Folders of pictures that are no edits."""
+
 
 def slug(text: str) -> str:
     """A name that every file system takes: letters, digits, - _ . only, at most 80 characters."""
@@ -46,6 +49,10 @@ def expand(specs: Iterable[EditSpec], neutral: str) -> list[dict[str, Any]]:
         name = slug(spec.name) if spec.name else own_name(spec, start)
         if not name:
             raise EditError(f"edit name '{spec.name}' has no letter or digit to make a folder name from")
+        if name in RESERVED:
+            raise EditError(
+                f"an edit cannot be called '{name}': the run keeps its own pictures under that name"
+            )
         words = {"method": spec.method, "neutral": start, "target": spec.target}
         grid = _GRIDS[spec.method](spec)
         for suffix, strengths in grid:
@@ -122,7 +129,7 @@ def read_edits(path: str | Path) -> list[EditSpec]:
             content = tomllib.loads(text)
         else:
             content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise EditError(f"edits file {path}: {' '.join(str(error).split())}") from error
     if isinstance(content, list):
         content = {"edits": content}

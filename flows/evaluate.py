@@ -16,6 +16,7 @@ from flows.parameters import EvaluateParams
 from flows.progress import RunProgress
 from flows.runners import one_at_a_time
 from storage import uris
+from storage.errors import StorageError
 from storage.metrics import write_table
 from tasks.evaluating import EvaluateJob, evaluate_edit
 
@@ -40,6 +41,22 @@ def evaluate(params: EvaluateParams) -> dict[str, Any]:
     return score_edits(params)
 
 
+def read_strengths(uri: str) -> dict[str, dict[str, Any]]:
+    """Edit → {alpha, channels}, as an earlier evaluation wrote them. Raises StorageError for any other file."""
+    try:
+        found = json.loads(uris.read_bytes(uri))
+        return {
+            str(edit): {"alpha": float(each["alpha"]), "channels": int(each["channels"])}
+            for edit, each in found.items()
+        }
+    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise StorageError(
+            f"strengths file {uri} cannot be used ({type(error).__name__}: {why}): give the strengths.json of an "
+            "earlier evaluation"
+        ) from error
+
+
 def score_edits(params: EvaluateParams) -> dict[str, Any]:
     """One task per (method, edit), then the table; returns {table, output, edits, reached}."""
     job = EvaluateJob(
@@ -50,7 +67,7 @@ def score_edits(params: EvaluateParams) -> dict[str, Any]:
         images=params.images,
         choose_images=params.choose_images,
     )
-    known = json.loads(uris.read_bytes(params.strengths)) if params.strengths else {}
+    known = read_strengths(params.strengths) if params.strengths else {}
     pairs = [(edit, method) for method in params.methods for edit in params.edits]
     with RunProgress("evaluate-progress", "scored", len(pairs), unit="edits") as progress:
         futures = [evaluate_edit.submit(job, edit, method, **known.get(edit, {})) for edit, method in pairs]

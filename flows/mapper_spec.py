@@ -77,7 +77,7 @@ def read_attributes(path: str | Path) -> list[MapperSpec]:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise EditError(f"attributes file {path} cannot be read: {' '.join(str(error).split())}") from error
     content = {"attributes": content} if isinstance(content, list) else content
     if not isinstance(content, dict) or not isinstance(content.get("attributes"), list):

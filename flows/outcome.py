@@ -22,7 +22,12 @@ USER_ERRORS = (StyleclipError, StorageError)
 
 
 class RunFailed(Exception):
-    """The run did its work and must not count as done; the message says what is wrong and what is kept."""
+    """The run did its work and must not count as done; the message says what is wrong and what is kept, `summary` in
+    numbers what came of it."""
+
+    def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.summary = dict(summary or {})
 
 
 class OneLine(logging.Filter):
@@ -97,5 +102,6 @@ def too_many_failures(summary: Mapping[str, Any], allowed: float) -> None:
         raise RunFailed(
             f"{failed} of {rows} rows failed ({summary['reasons']}), more than the allowed share {allowed:g}; "
             f"everything done is kept in {summary['run']}. Mend those files and run the same command "
-            "with --retry-failed (retry_failed in a deployment), or raise max_failed_fraction"
+            "with --retry-failed (retry_failed in a deployment), or raise max_failed_fraction",
+            summary,
         )

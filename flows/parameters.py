@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from flows.edit_spec import EditSpec, Method
 from flows.mapper_spec import MapperSpec
+from storage.uris import refuse_secret
 from styleclip.precision import Precision
 
 IMAGE_FOLDER = "Folder of PNG, JPEG or WebP images; local path or s3://…"
@@ -32,6 +33,16 @@ class _Parameters(BaseModel):
     bundle: str = Field(default="avatars", description="Name of a bundle, or path of a bundle's TOML file.")
     device: str = Field(default="auto", description="auto (CUDA when there is one), cpu, cuda or cuda:N.")
     seed: int = Field(default=0, description="Seed of everything random in the run.")
+
+    @field_validator("output", "images", check_fields=False)
+    @classmethod
+    def _is_a_place(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if not value.strip().strip("/"):
+                raise ValueError(f"'{value}' is no folder: name one (is a variable of the script empty?)")
+            # before Prefect's database has seen it
+            refuse_secret(value)
+        return value
 
 
 class PrecomputeParams(_Parameters):

@@ -80,7 +80,7 @@ def open_group(uri: str, kind: str, version: int, how: str, expected: Mapping[st
     found = attributes(uri)
     if found is None:
         if uris.exists(uri):
-            raise StoreCorrupt(f"{uri} is not a {kind} store (it has no zarr.json); to make one: {how}")
+            raise StorageError(f"{uri} is not a {kind} store (it has no zarr.json); to make one: {how}")
         raise StorageError(f"no {kind} store at {uri}; to make one: {how}")
     if "schema_version" not in found and found.get("kind") in (None, kind):
         raise StoreCorrupt(

@@ -49,7 +49,9 @@ def local_path(uri: str) -> Path:
 
 
 def join(uri: str, *parts: str) -> str:
-    """Append path parts to a local path or URI."""
+    """Append path parts to a local path or URI. Raises StorageError for an empty one, which would mean the root."""
+    if not uri.strip():
+        raise StorageError("a folder's name is empty: is a variable of the script empty?")
     return "/".join([uri.rstrip("/"), *parts])
 
 

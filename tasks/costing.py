@@ -9,6 +9,7 @@ import torch
 from prefect import task
 
 from styleclip.directions import channel_direction_sums, style_statistics
+from styleclip.precision import computing_in
 from styleclip.seeds import sample_z
 from tasks.edits import compile_edits
 from tasks.limits import device_limit
@@ -42,6 +43,7 @@ def published_costs() -> list[dict[str, Any]]:
 
 @task(name="measure cost", task_run_name="cost: {edit[method]}")
 @device_limit()
+@computing_in("float32")
 def measure_cost(
     name: str, device: str, directions: str | None, edit: dict[str, Any], images: int
 ) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import threading
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from avatars.evaluation import CHOOSE_SEED, SCORE_SEED, Evaluation, Pictures, St
 from avatars.judges import load_judge
 from storage.images import encode_image
 from storage.uris import join
-from styleclip.errors import BundleError
+from styleclip.errors import BundleError, EditError
+from styleclip.precision import computing_in
 from tasks.decoding import to_bytes
 from tasks.limits import device_limit
 from tasks.models import bundle, directions, store_of
@@ -53,6 +55,7 @@ def _prepare(job: EvaluateJob) -> tuple[Evaluation, Pictures, Pictures]:
 
 @task(name="evaluate edit", task_run_name="{method}: {edit}")
 @device_limit()
+@computing_in("float32")
 def evaluate_edit(
     job: EvaluateJob, edit: str, method: str, alpha: float = 0.0, channels: int = 0
 ) -> dict[str, Any]:
@@ -60,6 +63,12 @@ def evaluate_edit(
 
     Also writes a strip of before/after pictures to OUTPUT/strips/METHOD/EDIT.png.
     """
+    if edit not in STATEMENT:
+        near = difflib.get_close_matches(edit, STATEMENT, n=1)
+        raise EditError(
+            f"nothing can be said of avatars in the words '{edit}'"
+            + (f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(STATEMENT)}")
+        )
     with _PREPARING:
         evaluation, choose_on, score_on = _prepare(job)
     strength = Strength(alpha, channels) if alpha and channels else evaluation.choose(edit, choose_on, method)

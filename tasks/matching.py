@@ -16,6 +16,7 @@ from storage.uris import join
 from styleclip.bundle import Bundle
 from styleclip.matching import match_strength
 from styleclip.metrics import clip_similarity, directional_similarity, identity_similarity, pixel_distance
+from styleclip.precision import computing_in
 from styleclip.probes import Probe
 from tasks.decoding import to_bytes
 from tasks.edits import compile_edits
@@ -43,6 +44,7 @@ class _Stepped:
 
 @task(name="compare methods", task_run_name="methods: {group}")
 @device_limit()
+@computing_in("float32")
 def compare_methods(job: MatchJob, group: str, edits: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same words by several methods; one row per method, the first of which sets the strength of the others.
 

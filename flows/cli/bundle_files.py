@@ -117,9 +117,11 @@ def init(
     called = name if output is None else str(path)
     for line in _what_next(spec, called):
         voice.say(line)
-    voice.finish(summary | {"path": str(path), "neutral": neutral, "templates": len(spec.templates)})
+    summary |= {"path": str(path), "neutral": neutral, "templates": len(spec.templates)}
     if not summary["ready"]:
-        raise Failed(f"{not_ready(spec, summary)}; put them there, then: styleclip bundle check {called}")
+        again = f"put them there, then: styleclip bundle check {called}"
+        raise Failed(f"{not_ready(spec, summary)}; {again}", summary)
+    voice.finish(summary)
 
 
 def _what_next(spec: BundleSpec, called: str) -> list[str]:

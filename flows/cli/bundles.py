@@ -70,9 +70,9 @@ def check(
     if accept:
         forget_lock(spec)
     summary = report(voice, spec, device)
-    voice.finish(summary)
     if not summary["ready"]:
-        raise Failed(not_ready(spec, summary))
+        raise Failed(not_ready(spec, summary), summary)
+    voice.finish(summary)
 
 
 def not_ready(spec: BundleSpec, summary: dict[str, Any]) -> str:

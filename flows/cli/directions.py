@@ -26,7 +26,7 @@ def show(
     directions: Annotated[
         str | None, typer.Option(help="Directions store; default: the bundle's own.")
     ] = None,
-    top: Annotated[int, typer.Option(help="How many channels to show.")] = 15,
+    top: Annotated[int, typer.Option(min=1, help="How many channels to show.")] = 15,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from flows.cli import (
@@ -19,6 +21,7 @@ from flows.cli import (
     stopping,
     training,
 )
+from flows.cli.talk import WRONG_CALL, complain
 
 GUIDE = """Edit whole folders of images by words.
 
@@ -84,4 +87,13 @@ app.add_typer(bundle_app, name="bundle")
 def run() -> None:
     """Entry point of the `styleclip` command."""
     stopping.listen()
+    for word in sys.argv:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            # Prefect records what a run was asked for, and its records hold text
+            complain(
+                f"{word.encode(errors='backslashreplace').decode()} is no valid UTF-8: rename the file or folder"
+            )
+            raise SystemExit(WRONG_CALL) from None
     app()

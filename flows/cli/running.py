@@ -30,7 +30,9 @@ def run_flow(runtime: Runtime, load: Callable[[], Any], params: Any) -> dict[str
     flow = flow.with_options(on_running=[*flow.on_running_hooks, keep_listening])
     state = flow(params, return_state=True)
     result = state.result(raise_on_failure=False)
-    if isinstance(result, RunFailed | StoreCorrupt | DiskFull):
+    if isinstance(result, RunFailed):
+        raise Failed(str(result), result.summary)
+    if isinstance(result, StoreCorrupt | DiskFull):
         raise Failed(str(result))
     if isinstance(result, USER_ERRORS):
         raise result

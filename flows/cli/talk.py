@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, ParamSpec
 
 import typer
@@ -24,7 +25,11 @@ class CallError(Exception):
 
 
 class Failed(Exception):
-    """The run failed; what it has done is kept."""
+    """The run failed; what it has done is kept. `summary` is what the machine's line says beside the error."""
+
+    def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.summary = dict(summary or {})
 
 
 class Voice:
@@ -51,8 +56,21 @@ class Voice:
     def finish(self, summary: dict[str, Any]) -> None:
         """The machine's line, when it was asked for."""
         if self.as_json:
-            sys.stdout.write(json.dumps(summary, sort_keys=True) + "\n")
-            sys.stdout.flush()
+            write_json(summary)
+
+
+def write_json(summary: Mapping[str, Any]) -> None:
+    """One line of JSON on stdout; numbers that are none, which JSON has no word for, become null."""
+    sys.stdout.write(json.dumps(_finite(summary), sort_keys=True, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def complain(message: str) -> None:
@@ -70,9 +88,11 @@ def say_stopped() -> None:
         complain("stopped; what is finished is kept, the same command goes on from there")
 
 
-def leave(message: str, status: int) -> NoReturn:
-    """Say one line and end with `status`."""
+def leave(message: str, status: int, machine: Mapping[str, Any] | None) -> NoReturn:
+    """Say one line and end with `status`; say it to the machine as well, with what `machine` holds, if anything."""
     complain(message)
+    if machine is not None:
+        write_json({**machine, "error": " ".join(message.split()), "status": status})
     raise typer.Exit(status)
 
 
@@ -98,13 +118,13 @@ def verb(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except Failed as error:
-            leave(str(error), RUN_FAILED)
+            leave(str(error), RUN_FAILED, error.summary if kwargs.get("as_json") else None)
         except KeyboardInterrupt:
             say_stopped()
             raise typer.Exit(RUN_FAILED) from None
         except Exception as error:
             if (message := _wrong_call(error)) is None:
                 raise
-            leave(message, WRONG_CALL)
+            leave(message, WRONG_CALL, {} if kwargs.get("as_json") else None)
 
     return wrapper

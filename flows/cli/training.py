@@ -91,7 +91,7 @@ def train_mappers(
     if anew := summary["begun_anew"]:
         voice.say(f"Begun anew, because another --together had grouped them before: {', '.join(anew)}")
     voice.say(f"Mappers:  {output}/mappers; before and after: {output}/pictures")
-    voice.say(f"Next:     styleclip edit --method mapper --mapper {first} --images FOLDER -o RUN")
+    voice.say(f"Next:     styleclip edit FOLDER --method mapper --mapper {first} -o RUN")
     voice.finish(summary)
 
 
@@ -115,7 +115,7 @@ def analyse(
     output: Annotated[str, typer.Option("--output", "-o", help="Folder for the tables and the heat map.")] = (
         "runs/mappers-analysis"
     ),
-    images: Annotated[int, typer.Option("--images", "-n", help="Sampled codes to measure on.")] = 200,
+    images: Annotated[int, typer.Option("--images", "-n", min=2, help="Sampled codes to measure on.")] = 200,
     bundle: Bundle = "avatars",
     device: Device = "auto",
     as_json: Json = False,

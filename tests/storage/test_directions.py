@@ -137,7 +137,7 @@ def test_what_is_no_store(uri, tmp_path):
     ):
         DirectionStore.open(uri)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(StoreCorrupt, match="folder is not a directions store"):
+    with pytest.raises(StorageError, match="folder is not a directions store"):
         DirectionStore.open(str(tmp_path / "folder"))
     zarr.create_group(tmp_path / "latents", attributes={"kind": "latents", "schema_version": 1})
     with pytest.raises(StoreCorrupt, match="is a latents store, not a directions store"):

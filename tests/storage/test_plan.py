@@ -24,7 +24,7 @@ images = st.lists(
 plans = st.builds(
     RunPlan,
     images,
-    st.lists(st.dictionaries(texts, st.none() | st.floats() | texts), max_size=3).map(tuple),
+    st.lists(st.dictionaries(texts, st.none() | st.floats(-9e9, 9e9) | texts), max_size=3).map(tuple),
     st.integers(1, 5),
     st.dictionaries(texts, texts | st.dictionaries(texts, texts)),
 )
