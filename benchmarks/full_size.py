@@ -93,7 +93,7 @@ def write_files(folder: Path, images: int) -> Path:
         keep("identity.pth", irse50_state())
     if not (folder / "e4e.pt").exists():
         state = {f"encoder.{name}": value * 0.5 for name, value in e4e_state(18).items()}
-        options = {"start_from_latent_avg": True, "stylegan_size": 1024}
+        options = {"encoder_type": "Encoder4Editing", "start_from_latent_avg": True, "stylegan_size": 1024}
         keep("e4e.pt", {"state_dict": state, "opts": options, "latent_avg": torch.zeros(18, WIDTH)})
     if not (folder / "clip.pt").exists():
         import open_clip

@@ -115,7 +115,9 @@ def edit_batch(shop: Shop, inputs: np.ndarray, positions: list[int]) -> Batch:
     if job.save_source and source is not None:
         shop.save(to_bytes(source).cpu().numpy(), positions, "images/source/{}.png", {})
     if job.save_reconstruction:
-        shop.save(to_bytes(reconstruction).cpu().numpy(), positions, "images/reconstruction/{}.png", {})
+        sound = reconstruction.flatten(1).isfinite().all(dim=1).tolist()
+        lost = {position: NOT_FINITE for position, good in zip(positions, sound, strict=True) if not good}
+        shop.save(to_bytes(reconstruction).cpu().numpy(), positions, "images/reconstruction/{}.png", lost)
     inverted = InvertedBatch(w, s, seen)
     for edit, size in zip(shop.edits, shop.sizes.edits, strict=True):
         _apply(shop, edit, size, inverted, batch)

@@ -40,6 +40,7 @@ from tasks.planning import (
 from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.stopwatch import Stopwatch
 
+NOT_FINITE = Failure("NotFinite", "its code holds numbers that are none: are the encoder's weights sound?")
 ROW_NAME = "inversion"
 """What stands in the rows' edit column: an inversion is the edit that changes nothing."""
 
@@ -161,10 +162,14 @@ def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
             continue
         codes[positions] = outcome.codes
         for place, position in enumerate(positions):
+            if not np.isfinite(outcome.codes[place]).all():
+                failures[position] = NOT_FINITE
             measures[position] = {name: values[place] for name, values in outcome.measures.items()}
         if job.save_reconstruction:
             with watch.time("write"):
                 for position, picture in zip(positions, outcome.pictures, strict=True):
+                    if position in failures:
+                        continue
                     encode_image(
                         picture, join(job.output, "images", "reconstruction", f"{images[position].id}.png")
                     )

@@ -56,3 +56,20 @@ def test_codes_of_another_run_do_not_get_these_names(tiny, tmp_path):
     (tmp_path / "images" / "p000.png").rename(tmp_path / "images" / "q000.png")
     with pytest.raises(PlanMismatch, match="codes of another run"):
         plan_inversion.fn(job)
+
+
+def test_a_code_that_is_no_number_is_one_failed_row(tiny, tmp_path, monkeypatch):
+    invert = tasks.inversion.invert_images
+
+    def spoilt(*arguments):
+        w = invert(*arguments)
+        w[1] = torch.nan
+        return w
+
+    monkeypatch.setattr(tasks.inversion, "invert_images", spoilt)
+    job = job_of(tiny, write_pictures(tmp_path / "images", 2), tmp_path / "run", save_reconstruction=True)
+    plan_inversion.fn(job)
+    assert invert_shard.fn(job, 0) == {"shard": 0, "ok": 1, "failed": 1}
+    rows = read_metrics(job.output).set_index("image_id")
+    assert rows.loc["p001", "error_class"] == "NotFinite" and rows.loc["p000", "status"] == "ok"
+    assert [path.stem for path in (tmp_path / "run" / "images" / "reconstruction").iterdir()] == ["p000"]
