@@ -59,7 +59,7 @@ def write_files(folder: Path) -> None:
     torch.save(
         {
             "state_dict": {f"encoder.{name}": value for name, value in encoder.items()},
-            "opts": {"start_from_latent_avg": True},
+            "opts": {"encoder_type": "Encoder4Editing", "start_from_latent_avg": True},
             "latent_avg": torch.zeros(generator.num_ws, SHAPE.w_dim),
         },
         folder / "encoder.pt",

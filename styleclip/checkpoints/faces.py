@@ -17,6 +17,9 @@ from styleclip.networks.encoder import Encoder, build_encoder
 from styleclip.networks.identity import IdentityNet, build_identity
 from styleclip.networks.irse50 import IRSE50
 
+E4E, PSP = "Encoder4Editing", "GradualStyleEncoder"
+"""What published files call their encoder; the parameters of the two have the same names."""
+
 
 def load_identity(path: str | Path) -> IdentityNet | IRSE50:
     """An identity network: our own safetensors, or a `.pth` of ArcFace IR-SE50; frozen, on the CPU, float32.
@@ -43,12 +46,12 @@ def load_encoder(path: str | Path) -> Encoder | E4e:
         return load_network(path, "encoder", build_encoder)
     content = load_torch_file(path)
     try:
-        return _e4e(content)
+        return _published(content)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def _e4e(content: Mapping[str, Any]) -> E4e:
+def _published(content: Mapping[str, Any]) -> E4e:
     everything = _tensors(content.get("state_dict"))
     state = {
         name.removeprefix("encoder."): value

@@ -1,4 +1,4 @@
-"""ArcFace IR-SE50 and e4e under their published names, against computations written a second time."""
+"""ArcFace IR-SE50, e4e and pSp under their published names, against computations written a second time."""
 
 from __future__ import annotations
 
