@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from avatars.attributes import STATEMENTS, holds, truth, visible
-from avatars.factors import Z_DIM, factors_of, parameters
-from avatars.judges import Judge, load_judge
-from avatars.samples import HELD_OUT_SEED, sample_pictures
+from avatars.judging.judges import Judge, load_judge
+from avatars.judging.zero_shot import zero_shot
 from avatars.training.identity import pair_auc, render_uint8, sample_people
 from avatars.training.judges import r_squared
-from avatars.zero_shot import zero_shot
-from styleclip.bundle import Bundle, load_bundle
+from avatars.world.attributes import STATEMENTS, holds, truth, visible
+from avatars.world.factors import Z_DIM, factors_of, parameters
+from avatars.world.samples import HELD_OUT_SEED, sample_pictures
+from styleclip.bundles.load import Bundle, load_bundle
 
 COUNT = 1000
 JUDGE_R2, CLIP_RENDERS, CLIP_SAMPLES, ENCODER_KEEPS, IDENTITY_AUC = 0.7, 0.90, 0.85, 0.90, 0.95

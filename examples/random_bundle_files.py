@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 # the writers of published layouts that the tests use
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 from published_files import e4e_state, irse50_state, nvlabs_generator, write_nvlabs_pickle
 
 from styleclip.networks.generator import Generator, GeneratorConfig

@@ -7,12 +7,12 @@ from typing import Any
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.common.outcome import one_line_failures
 from flows.edit import edit
-from flows.edits import EditSpec
-from flows.outcome import one_line_failures
-from flows.parameters import EditParams, PrecomputeParams
+from flows.forms.grid import EditSpec
+from flows.forms.runs import EditParams, PrecomputeParams
 from flows.precompute import precompute
-from tasks.comparing import compare_stores
+from tasks.evaluate.agreement import compare_stores
 
 
 class DemoParams(BaseModel):

@@ -8,17 +8,17 @@ from typing import Any
 from prefect import flow, get_run_logger, unmapped
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.dates import dated
-from flows.edits import expand, read_edits
-from flows.outcome import gather, one_line_failures, too_many_failures
-from flows.parameters import EditParams
-from flows.progress import RunProgress
-from flows.report import as_data_uri, markdown_table, picture_grid
-from flows.runners import one_at_a_time
+from flows.common.artifacts import as_data_uri, markdown_table, picture_grid
+from flows.common.dates import dated
+from flows.common.outcome import gather, one_line_failures, too_many_failures
+from flows.common.progress import RunProgress
+from flows.common.runners import one_at_a_time
+from flows.forms.grid import expand, read_edits
+from flows.forms.runs import EditParams
 from storage import uris
-from tasks.editing import edit_shard
-from tasks.planning import EditJob, neutral_words, plan_edits
-from tasks.summary import count_rows, edit_table, halved_batches, sample_pictures
+from tasks.edit.plan import EditJob, neutral_words, plan_edits
+from tasks.edit.shard import edit_shard
+from tasks.edit.summary import count_rows, edit_table, halved_batches, sample_pictures
 
 AGAIN = "Run the same command again: finished shards are not done again."
 

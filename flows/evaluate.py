@@ -9,16 +9,16 @@ import pandas as pd
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
-from flows.comparison import compare
-from flows.costing import costs
-from flows.outcome import gather, one_line_failures
-from flows.parameters import EvaluateParams
-from flows.progress import RunProgress
-from flows.runners import one_at_a_time
+from flows.common.outcome import gather, one_line_failures
+from flows.common.progress import RunProgress
+from flows.common.runners import one_at_a_time
+from flows.compare import compare
+from flows.costs import costs
+from flows.forms.runs import EvaluateParams
 from storage import uris
 from storage.errors import StorageError
 from storage.metrics import write_table
-from tasks.evaluating import EvaluateJob, evaluate_edit
+from tasks.evaluate.score import EvaluateJob, evaluate_edit
 
 AGAIN = "Run the same command again."
 

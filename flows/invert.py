@@ -6,13 +6,13 @@ from typing import Any
 
 from prefect import flow, unmapped
 
-from flows.dates import dated
-from flows.outcome import gather, one_line_failures, too_many_failures
-from flows.parameters import InvertParams
-from flows.progress import RunProgress
-from flows.runners import one_at_a_time
-from tasks.inversion import InvertJob, invert_shard, plan_inversion
-from tasks.summary import count_rows
+from flows.common.dates import dated
+from flows.common.outcome import gather, one_line_failures, too_many_failures
+from flows.common.progress import RunProgress
+from flows.common.runners import one_at_a_time
+from flows.forms.runs import InvertParams
+from tasks.edit.summary import count_rows
+from tasks.invert import InvertJob, invert_shard, plan_inversion
 
 AGAIN = "Run the same command again: finished shards are not done again."
 

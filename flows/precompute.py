@@ -7,11 +7,11 @@ from typing import Any
 from prefect import flow, unmapped
 from prefect.artifacts import create_markdown_artifact
 
-from flows.outcome import gather, one_line_failures
-from flows.parameters import PrecomputeParams
-from flows.progress import RunProgress
-from flows.report import key_values
-from flows.runners import one_at_a_time
+from flows.common.artifacts import key_values
+from flows.common.outcome import gather, one_line_failures
+from flows.common.progress import RunProgress
+from flows.common.runners import one_at_a_time
+from flows.forms.runs import PrecomputeParams
 from tasks.precompute import PrecomputeJob, compute_block, finalize_store, prepare_store
 
 AGAIN = "Run the same command again: only the missing blocks are computed."

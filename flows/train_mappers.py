@@ -8,17 +8,17 @@ from typing import Any
 from prefect import flow, get_run_logger, unmapped
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.mapper_spec import plain, read_attributes
-from flows.outcome import RunFailed, gather, one_line_failures
-from flows.parameters import TrainMappersParams
-from flows.progress import RunProgress
-from flows.report import as_data_uri, markdown_table, picture_column
-from flows.runners import one_at_a_time
+from flows.common.artifacts import as_data_uri, markdown_table, picture_column
+from flows.common.outcome import RunFailed, gather, one_line_failures
+from flows.common.progress import RunProgress
+from flows.common.runners import one_at_a_time
+from flows.forms.mappers import plain, read_attributes
+from flows.forms.runs import TrainMappersParams
 from storage import uris
-from tasks.mapper_analysis import analyse_mappers
-from tasks.mapper_codes import MapperJob
-from tasks.mappers import begun_anew, group_name, plan_training, train_group
-from tasks.planning import neutral_words
+from tasks.edit.plan import neutral_words
+from tasks.mappers.analyse import analyse_mappers
+from tasks.mappers.codes import MapperJob
+from tasks.mappers.train import begun_anew, group_name, plan_training, train_group
 
 AGAIN = "Run the same command again: training goes on at its last checkpoint."
 

@@ -6,15 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from styleclip.bundle import Bundle, load_bundle
-    from styleclip.bundle_spec import read_bundle
+    from styleclip.bundles.load import Bundle, load_bundle
+    from styleclip.bundles.spec import read_bundle
 
 __all__ = ["Bundle", "load_bundle", "read_bundle"]
 
 _HOME = {
-    "Bundle": "styleclip.bundle",
-    "load_bundle": "styleclip.bundle",
-    "read_bundle": "styleclip.bundle_spec",
+    "Bundle": "styleclip.bundles.load",
+    "load_bundle": "styleclip.bundles.load",
+    "read_bundle": "styleclip.bundles.spec",
 }
 
 

@@ -14,16 +14,16 @@ from prefect import task
 from torch import Tensor
 
 from storage.directions import DirectionStore
-from styleclip.bundle import Bundle
+from styleclip.bundles.load import Bundle
 from styleclip.directions import channel_direction_sums, resultant_length, style_statistics
 from styleclip.errors import EditError, StyleclipError
 from styleclip.precision import Precision, computing_in
 from styleclip.seeds import sample_z
-from tasks.decoding import Failure
-from tasks.halving import Halving
-from tasks.limits import device_limit
-from tasks.models import bundle
-from tasks.retrying import RETRIES, RETRY_SECONDS, worth_another_try
+from tasks.inputs.decode import Failure
+from tasks.process.limits import device_limit
+from tasks.process.memory import Halving
+from tasks.process.models import bundle
+from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 
 STATISTICS_BATCH = 1024
 """Samples per pass of the mapping network; part of the result's last bits, so it is no option."""
@@ -31,7 +31,7 @@ STATISTICS_BATCH = 1024
 
 @dataclass(frozen=True)
 class PrecomputeJob:
-    """What one precompute run is asked for; see flows.parameters.PrecomputeParams for the meanings."""
+    """What one precompute run is asked for; see flows.forms.runs.PrecomputeParams for the meanings."""
 
     bundle: str
     device: str

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatars.factors import NAMES, Z_DIM, factors_of
-from avatars.renderer import render
+from avatars.world.factors import NAMES, Z_DIM, factors_of
+from avatars.world.renderer import render
 
 PART = 2000
 WIDE_SHARE = 0.4

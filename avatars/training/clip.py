@@ -19,13 +19,13 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avatars.attributes import QUANTITIES, STATEMENTS, holds, truth, visible
-from avatars.captions import every_word, write_caption
-from avatars.factors import factors_of, parameters
+from avatars.judging.zero_shot import zero_shot
 from avatars.training.bank import Bank
 from avatars.training.judges import seen_loss, soften
 from avatars.training.loop import Run, cosine, data_index
-from avatars.zero_shot import zero_shot
+from avatars.world.attributes import QUANTITIES, STATEMENTS, holds, truth, visible
+from avatars.world.captions import every_word, write_caption
+from avatars.world.factors import factors_of, parameters
 from styleclip.checkpoints import save_native
 from styleclip.clip.tokenizer import CompactTokenizer
 

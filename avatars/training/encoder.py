@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avatars.factors import canonical, factors_of, uncorrelate
 from avatars.training.bank import Bank
 from avatars.training.generator import reconstruction_loss
 from avatars.training.loop import Run, cosine, data_index
+from avatars.world.factors import canonical, factors_of, uncorrelate
 from styleclip.checkpoints import load_generator, save_native
 from styleclip.networks.encoder import Encoder, EncoderConfig
 from styleclip.networks.generator import Generator

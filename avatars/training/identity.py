@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avatars.factors import IDENTITY, INDEX, Z_DIM, factors_of
-from avatars.renderer import render
 from avatars.training.bank import sample_latents
 from avatars.training.judges import soften
 from avatars.training.loop import Run, cosine, data_index
+from avatars.world.factors import IDENTITY, INDEX, Z_DIM, factors_of
+from avatars.world.renderer import render
 from styleclip.checkpoints import save_native
 from styleclip.networks.identity import IdentityConfig, IdentityNet
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avatars.attributes import QUANTITIES, truth, visible
-from avatars.factors import factors_of, parameters
-from avatars.judges import Judge, Role
+from avatars.judging.judges import Judge, Role
 from avatars.training.bank import Bank
 from avatars.training.loop import Run, cosine, data_index
+from avatars.world.attributes import QUANTITIES, truth, visible
+from avatars.world.factors import factors_of, parameters
 from styleclip.checkpoints import save_native
 
 STEPS, BATCH, RATE = 2400, 64, 2e-3

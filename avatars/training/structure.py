@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avatars.factors import NAMES, Z_DIM, causes
+from avatars.world.factors import NAMES, Z_DIM, causes
 from styleclip.networks.generator import Generator, GeneratorConfig
 from styleclip.networks.layers import EqualLinear
 

@@ -6,22 +6,22 @@ import sys
 
 import typer
 
-from flows.cli import (
+from flows.cli import stopping
+from flows.cli.talk import WRONG_CALL, complain
+from flows.cli.verbs import (
     bundle_files,
     bundles,
     demo,
     directions,
-    editing,
-    evaluating,
-    inverting,
+    edit,
+    evaluate,
+    invert,
     latents,
     mappers,
-    optimizing,
-    precomputing,
-    stopping,
-    training,
+    optimize,
+    precompute,
+    train_mappers,
 )
-from flows.cli.talk import WRONG_CALL, complain
 
 GUIDE = """Edit whole folders of images by words.
 
@@ -43,12 +43,12 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("demo")(demo.demo)
-app.command("edit")(editing.edit)
-app.command("optimize")(optimizing.optimize)
-app.command("precompute")(precomputing.precompute)
-app.command("invert")(inverting.invert)
-app.command("train-mappers")(training.train_mappers)
-app.command("evaluate")(evaluating.evaluate)
+app.command("edit")(edit.edit)
+app.command("optimize")(optimize.optimize)
+app.command("precompute")(precompute.precompute)
+app.command("invert")(invert.invert)
+app.command("train-mappers")(train_mappers.train_mappers)
+app.command("evaluate")(evaluate.evaluate)
 
 directions_app = typer.Typer(
     help="Look into a directions store; published files in and out.",
@@ -70,7 +70,7 @@ app.add_typer(latents_app, name="latents")
 mappers_app = typer.Typer(
     help="Look into trained mappers; out to published files.", no_args_is_help=True, rich_markup_mode=None
 )
-mappers_app.command("analyse")(training.analyse)
+mappers_app.command("analyse")(train_mappers.analyse)
 mappers_app.command("export")(mappers.export)
 app.add_typer(mappers_app, name="mappers")
 

@@ -24,7 +24,7 @@ def run_flow(runtime: Runtime, load: Callable[[], Any], params: Any) -> dict[str
         raise Failed(str(error)) from error
     if runtime.own:
         print(f"Recorded in {runtime.database} (no Prefect server is set)", file=sys.stderr, flush=True)
-    from flows.outcome import USER_ERRORS, RunFailed
+    from flows.common.outcome import USER_ERRORS, RunFailed
     from storage.errors import DiskFull, StoreCorrupt
 
     flow = flow.with_options(on_running=[*flow.on_running_hooks, keep_listening])

@@ -20,7 +20,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from styleclip.bundle_lock import state_folder
+from styleclip.bundles.lock import state_folder
 
 STARTUP_TIMEOUT = 300.0
 """Seconds: 10 on two idle cores, but two minutes have been seen on a machine with five times more work than cores."""
@@ -93,7 +93,7 @@ class Runtime:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
         environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", str(port), str(self.database)],
+            [sys.executable, "-m", "flows.cli.server", str(port), str(self.database)],
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=subprocess.STDOUT,

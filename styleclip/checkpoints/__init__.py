@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from styleclip.checkpoints.checked import load_network
-from styleclip.checkpoints.faces import load_encoder, load_identity
+from styleclip.checkpoints.identity_and_encoders import load_encoder, load_identity
 from styleclip.checkpoints.native import load_native, save_native
-from styleclip.checkpoints.nvlabs import from_nvlabs_state
-from styleclip.checkpoints.nvlabs_files import load_nvlabs_pickle
+from styleclip.checkpoints.nvlabs_names import from_nvlabs_state
+from styleclip.checkpoints.nvlabs_pickles import load_nvlabs_pickle
 from styleclip.checkpoints.rosinality import from_rosinality_state, load_rosinality_file
+from styleclip.checkpoints.strict import load_network
 from styleclip.checkpoints.torch_files import is_torch_file, load_torch_file
 from styleclip.errors import CheckpointError
 from styleclip.networks.generator import Generator, GeneratorConfig

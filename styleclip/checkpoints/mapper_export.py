@@ -10,8 +10,8 @@ from torch import Tensor
 from styleclip.checkpoints.mappers import LEVEL_NAMES, MapperCard
 from styleclip.checkpoints.rosinality_export import to_rosinality_state
 from styleclip.checkpoints.torch_writing import save_torch_file
-from styleclip.mappers.networks import LatentMapper, MapperConfig
 from styleclip.networks.generator import Generator
+from styleclip.networks.mapper import LatentMapper, MapperConfig
 
 MAPPER_TYPES = {
     "levels": "LevelsMapper",

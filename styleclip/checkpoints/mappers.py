@@ -12,11 +12,11 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from styleclip.checkpoints.checked import load_checked
-from styleclip.checkpoints.hostile import reading
+from styleclip.checkpoints.foreign_files import reading
 from styleclip.checkpoints.native import load_native, save_native
+from styleclip.checkpoints.strict import load_checked
 from styleclip.errors import CheckpointError
-from styleclip.mappers.networks import LatentMapper, MapperConfig
+from styleclip.networks.mapper import LatentMapper, MapperConfig
 
 KIND = "mapper"
 LEVEL_NAMES = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_mapping"}

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints.checked import load_checked
-from styleclip.checkpoints.hostile import reading
-from styleclip.checkpoints.nvlabs import MAPPING_LR_MULTIPLIER, _take
+from styleclip.checkpoints.foreign_files import reading
+from styleclip.checkpoints.nvlabs_names import MAPPING_LR_MULTIPLIER, _take
+from styleclip.checkpoints.strict import load_checked
 from styleclip.checkpoints.torch_files import load_torch_file
 from styleclip.errors import CheckpointError
 from styleclip.networks.generator import Generator, GeneratorConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints.nvlabs import MAPPING_LR_MULTIPLIER
+from styleclip.checkpoints.nvlabs_names import MAPPING_LR_MULTIPLIER
 from styleclip.checkpoints.torch_writing import save_torch_file
 from styleclip.errors import CheckpointError
 from styleclip.networks.generator import Generator

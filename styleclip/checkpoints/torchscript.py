@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints.hostile import reading
+from styleclip.checkpoints.foreign_files import reading
 from styleclip.errors import CheckpointError
 
 DTYPES = {

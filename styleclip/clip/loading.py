@@ -23,8 +23,8 @@ from open_clip.model import CLIP, CustomTextCLIP
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from styleclip.checkpoints.checked import load_checked
 from styleclip.checkpoints.native import load_native
+from styleclip.checkpoints.strict import load_checked
 from styleclip.checkpoints.torch_files import is_torch_file, load_torch_file
 from styleclip.checkpoints.torchscript import is_torchscript, load_torchscript_state
 from styleclip.clip.model import ClipModel

@@ -1,6 +1,7 @@
 """Latent mappers (paper §5): a small network per attribute that finds the step for every latent code."""
 
-from styleclip.mappers.networks import (
+from styleclip.mappers.ranger import Ranger
+from styleclip.networks.mapper import (
     LEVELS,
     LatentMapper,
     MapperConfig,
@@ -8,6 +9,5 @@ from styleclip.mappers.networks import (
     build_mapper,
     stack,
 )
-from styleclip.mappers.ranger import Ranger
 
 __all__ = ["LEVELS", "LatentMapper", "MapperConfig", "MapperSpace", "Ranger", "build_mapper", "stack"]

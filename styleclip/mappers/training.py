@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from styleclip.bundle import Bundle
+from styleclip.bundles.load import Bundle
 from styleclip.errors import EditError
 from styleclip.losses import clip_loss, identity_loss, mean_squared_distance
-from styleclip.mappers.networks import LatentMapper, MapperConfig
 from styleclip.mappers.ranger import Ranger
+from styleclip.networks.mapper import LatentMapper, MapperConfig
 
 TERMS = ("loss", "clip_loss", "l2_loss", "identity_loss")
 
@@ -44,7 +44,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a group of attributes is trained; see flows.parameters.TrainMappersParams for the meanings."""
+    """How a group of attributes is trained; see flows.forms.runs.TrainMappersParams for the meanings."""
 
     steps: int = 50_000
     batch: int = 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avatars.judges import load_judge
+from avatars.judging.judges import load_judge
 from avatars.training import clip, encoder, generator, identity, judges
 from avatars.training.bank import PART, Bank, build_bank
 from avatars.training.loop import Run, data_index

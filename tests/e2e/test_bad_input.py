@@ -14,8 +14,8 @@ from PIL import Image
 from tiny_bundle import SIZE, as_png, picture
 
 from flows.edit import edit
-from flows.edits import EditSpec
-from flows.parameters import EditParams
+from flows.forms.grid import EditSpec
+from flows.forms.runs import EditParams
 from storage import read_metrics
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

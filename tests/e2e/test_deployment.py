@@ -16,7 +16,7 @@ import pytest
 from helpers import wait_for
 from tiny_bundle import write_pictures
 
-from flows.parameters import EditParams
+from flows.forms.runs import EditParams
 from storage import read_metrics
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,8 @@ from helpers import command
 from tiny_bundle import write_pictures
 
 from flows.edit import edit
-from flows.edits import EditSpec
-from flows.parameters import EditParams, PrecomputeParams
+from flows.forms.grid import EditSpec
+from flows.forms.runs import EditParams, PrecomputeParams
 from flows.precompute import precompute
 from storage import DirectionStore, read_metrics
 from storage.curves import read_curves

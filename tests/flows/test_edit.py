@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from tiny_bundle import SIZE, write_pictures
 
+from flows.common.outcome import RunFailed
 from flows.edit import edit
-from flows.edits import EditSpec
+from flows.forms.grid import EditSpec
+from flows.forms.runs import EditParams, InvertParams
 from flows.invert import invert
-from flows.outcome import RunFailed
-from flows.parameters import EditParams, InvertParams
 from storage import read_metrics
 from storage.errors import PlanMismatch, StorageError
 from styleclip.errors import BundleError, EditError, PromptError

@@ -13,18 +13,18 @@ from PIL import Image
 from tiny_bundle import write_pictures
 from yunet_files import draw_face, write_yunet
 
+from flows.common.outcome import RunFailed
 from flows.edit import edit
-from flows.edits import EditSpec
+from flows.forms.grid import EditSpec
+from flows.forms.runs import EditParams, InvertParams
 from flows.invert import invert
-from flows.outcome import RunFailed
-from flows.parameters import EditParams, InvertParams
 from storage import LatentStore, read_metrics
 from storage.errors import PlanMismatch, StorageError
-from styleclip.bundle import read_bundle
-from styleclip.bundle_lock import forget_lock
+from styleclip.bundles.load import read_bundle
+from styleclip.bundles.lock import forget_lock
 from styleclip.errors import AlignmentError, BundleError, EditError
-from tasks.latent_files import import_latents
-from tasks.models import _bundle
+from tasks.exchange.latents import import_latents
+from tasks.process.models import _bundle
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 RED = [EditSpec(name="red", target="a face with red hair", channels=5)]

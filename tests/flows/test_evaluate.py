@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 from tiny_bundle import write_pictures
 
-from flows.comparison import contests
+from flows.compare import contests
 from flows.evaluate import evaluate
-from flows.parameters import EvaluateParams
+from flows.forms.runs import EvaluateParams
 from storage.errors import StorageError
 from styleclip.errors import EditError
-from tasks.sources import _folder
+from tasks.evaluate.pictures import _folder
 
 EDITS = """
 - {target: a face with red hair, channels: 12, alpha: 2}

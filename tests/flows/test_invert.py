@@ -10,8 +10,8 @@ from helpers import FIVE_POINTS
 from PIL import Image
 from tiny_bundle import SIZE, as_png, picture, write_pictures
 
+from flows.forms.runs import InvertParams
 from flows.invert import invert
-from flows.parameters import InvertParams
 from storage import LatentStore, read_metrics
 from storage.errors import PlanMismatch, StorageError
 from styleclip.errors import AlignmentError

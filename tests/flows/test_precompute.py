@@ -9,7 +9,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from flows.parameters import PrecomputeParams
+from flows.forms.runs import PrecomputeParams
 from flows.precompute import precompute
 from storage import DirectionStore
 

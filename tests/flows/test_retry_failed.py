@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from tiny_bundle import as_png, picture, write_pictures
 
-from flows.edit_spec import EditSpec
-from flows.edits import expand
+from flows.forms.edits import EditSpec
+from flows.forms.grid import expand
 from storage import LatentStore, read_metrics
 from storage.errors import PlanMismatch
-from tasks.editing import edit_shard
-from tasks.inversion import InvertJob, invert_shard, plan_inversion
-from tasks.planning import EditJob, plan_edits
+from tasks.edit.plan import EditJob, plan_edits
+from tasks.edit.shard import edit_shard
+from tasks.invert import InvertJob, invert_shard, plan_inversion
 
 EDITS = expand([EditSpec(target="a smiling face"), EditSpec(target="a face with a hat")], "a face")
 

@@ -12,21 +12,21 @@ from PIL import Image
 from tiny_bundle import SIZE, write_pictures
 
 from flows.edit import edit
-from flows.edits import EditSpec
-from flows.mapper_spec import MapperSpec, plain, read_attributes
-from flows.parameters import EditParams, TrainMappersParams
+from flows.forms.grid import EditSpec
+from flows.forms.mappers import MapperSpec, plain, read_attributes
+from flows.forms.runs import EditParams, TrainMappersParams
 from flows.train_mappers import grouped, train_mappers
 from storage import read_metrics, uris
 from storage.curves import read_curves
 from storage.errors import PlanMismatch, StorageError, StoreCorrupt
 from storage.latents import LatentStore
-from styleclip.bundle import load_bundle
+from styleclip.bundles.load import load_bundle
 from styleclip.checkpoints.mappers import load_mapper
 from styleclip.errors import BundleError, EditError, StyleclipError
-from tasks.edits import compile_edits
-from tasks.mapper_analysis import analyse_mappers
-from tasks.mapper_codes import MapperJob, codes
-from tasks.mappers import begun_anew, group_name, train
+from tasks.edit.compile import compile_edits
+from tasks.mappers.analyse import analyse_mappers
+from tasks.mappers.codes import MapperJob, codes
+from tasks.mappers.train import begun_anew, group_name, train
 
 ATTRIBUTES = [
     MapperSpec(name="red", target="a face with red hair", lambda_l2=0.1),
@@ -83,9 +83,9 @@ def test_the_analysis_stands_beside_the_published_figures(whole):
 
 @for_server
 def test_a_stopped_training_goes_on_where_it_was(whole, tiny, tmp_path, monkeypatch):
-    import tasks.mappers
+    import tasks.mappers.train
 
-    saves, save = [], tasks.mappers._save
+    saves, save = [], tasks.mappers.train._save
 
     def save_twice(*arguments: object) -> None:
         if len(saves) == 2:
@@ -95,8 +95,8 @@ def test_a_stopped_training_goes_on_where_it_was(whole, tiny, tmp_path, monkeypa
 
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.mappers, "_save", save_twice)
-        patch.setattr(tasks.mappers.train_group, "retries", 0)
+        patch.setattr(tasks.mappers.train, "_save", save_twice)
+        patch.setattr(tasks.mappers.train.train_group, "retries", 0)
         with pytest.raises(Exception, match="machine is gone"):
             train_mappers(params(tiny, run))
     assert len(saves) == 2

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from storage.directions import DirectionStore
 from storage.errors import PlanMismatch, StorageError, StoreCorrupt
 
-SCRIPT = Path(__file__).with_name("interrupted.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "interrupted.py"
 spec = importlib.util.spec_from_file_location("interrupted", SCRIPT)
 assert spec is not None and spec.loader is not None
 interrupted = importlib.util.module_from_spec(spec)

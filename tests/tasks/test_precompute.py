@@ -11,13 +11,13 @@ import torch
 from pydantic import ValidationError
 from tiny_bundle import CHANNELS
 
-from flows.parameters import PrecomputeParams
+from flows.forms.runs import PrecomputeParams
 from storage import DirectionStore
 from storage.errors import PlanMismatch
 from styleclip.errors import EditError, StyleclipError
 from styleclip.networks.generator import Generator
-from tasks.models import bundle
 from tasks.precompute import PrecomputeJob, compute_block, finalize_store, prepare_store
+from tasks.process.models import bundle
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from styleclip.bundle import Bundle, load_bundle
+from styleclip.bundles.load import Bundle, load_bundle
 from styleclip.directions import embed_prompt, text_direction
 from styleclip.errors import EditError
 from styleclip.mappers import MapperConfig

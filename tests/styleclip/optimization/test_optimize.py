@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from styleclip.bundle import Bundle, load_bundle
+from styleclip.bundles.load import Bundle, load_bundle
 from styleclip.directions import embed_prompt
 from styleclip.losses import clip_loss
 from styleclip.optimization import OptimizationSettings, Optimized, optimize_latents, ramped_learning_rate

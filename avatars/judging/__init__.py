@@ -1,0 +1,1 @@
+"""Who says whether an edit of an avatar did what its words said."""

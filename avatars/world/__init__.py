@@ -1,0 +1,1 @@
+"""What avatars are, how they are drawn, and what can be said of them."""

@@ -1,0 +1,107 @@
+"""How a flow ends: a mistake of the user's is one clear line and a Failed state, not a traceback."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from prefect.futures import PrefectFuture
+from prefect.states import Failed, State
+
+from flows.common.progress import RunProgress
+from storage.errors import StorageError
+from styleclip.errors import StyleclipError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+USER_ERRORS = (StyleclipError, StorageError)
+
+
+class RunFailed(Exception):
+    """The run did its work and must not count as done; the message says what is wrong and what is kept, `summary` in
+    numbers what came of it."""
+
+    def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.summary = dict(summary or {})
+
+
+class OneLine(logging.Filter):
+    """Takes the traceback off the log of an error that was foreseen: its one line says all that helps.
+
+    That the engine met an "unexpected exception" is left out altogether: the Failed state has been logged before.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a record to leave out."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, (*USER_ERRORS, RunFailed)):
+            return True
+        record.exc_info = None
+        return "unexpected exception" not in record.getMessage()
+
+
+for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+    logging.getLogger(_name).addFilter(OneLine())
+
+
+def one_line_failures(recipe: Callable[P, R]) -> Callable[P, R | State[Any]]:
+    """Let `recipe` end in a Failed state whose message is the error's one line.
+
+    Only errors that a user can understand and mend are treated so; anything else keeps its traceback.
+    """
+
+    @functools.wraps(recipe)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
+        try:
+            return recipe(*args, **kwargs)
+        except (*USER_ERRORS, RunFailed) as error:
+            return Failed(message=str(error), data=error)
+
+    # Prefect resolves annotations in the module of the function that it gets: this one, where they mean nothing
+    signature = inspect.signature(recipe, eval_str=True)
+    wrapper.__signature__ = signature  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
+    return wrapper
+
+
+def gather(futures: Iterable[PrefectFuture[R]], progress: RunProgress, again: str) -> list[R]:
+    """Results of all futures in their order; one failed unit never hides the others.
+
+    A mistake of the user's is raised as it is and at once: the units that wait would only meet it again. Otherwise,
+    when units failed, RunFailed says how many, why the first of them did, and `again`: how to go on.
+    """
+    results: list[R] = []
+    errors: list[BaseException] = []
+    for future in futures:
+        result = future.result(raise_on_failure=False)
+        if isinstance(result, USER_ERRORS):
+            raise result
+        if isinstance(result, BaseException):
+            errors.append(result)
+        else:
+            results.append(result)
+        progress.advance()
+    if errors:
+        first = " ".join(f"{type(errors[0]).__name__}: {errors[0]}".split())
+        raise RunFailed(
+            f"{len(errors)} of {len(errors) + len(results)} {progress.unit} failed, the first with {first}; "
+            f"the others are kept. {again}"
+        ) from errors[0]
+    return results
+
+
+def too_many_failures(summary: Mapping[str, Any], allowed: float) -> None:
+    """Raise RunFailed when the share of failed rows is above `allowed`; reads rows, failed, reasons and run."""
+    rows, failed = summary["rows"], summary["failed"]
+    if rows and failed / rows > allowed:
+        raise RunFailed(
+            f"{failed} of {rows} rows failed ({summary['reasons']}), more than the allowed share {allowed:g}; "
+            f"everything done is kept in {summary['run']}. Mend those files and run the same command "
+            "with --retry-failed (retry_failed in a deployment), or raise max_failed_fraction",
+            summary,
+        )

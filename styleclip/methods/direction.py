@@ -1,0 +1,57 @@
+"""Global directions (paper §6) and our weighted variant: one shift of the style vector for all images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from styleclip.bundles.load import Bundle
+from styleclip.directions import expand, style_direction, weighted_style_direction
+from styleclip.errors import EditError
+from styleclip.methods.face import Edited, InvertedBatch, Setting
+from styleclip.methods.words import Wording, embed_words
+
+
+@dataclass(frozen=True)
+class DirectedEdit:
+    """G(s + αΔs): shift [C_total] = α·Δs; beta is the threshold that was used, channels_used what it leaves."""
+
+    words: Mapping[str, Any]
+    wording: Wording
+    shift: Tensor
+    channels_used: int
+    beta: float
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """α, β and the number of channels."""
+        return {"alpha": self.words["alpha"], "beta": self.beta, "channels_used": self.channels_used}
+
+    def apply(self, models: Bundle, batch: InvertedBatch) -> Edited:
+        """One pass of the generator."""
+        styles = batch.s + self.shift
+        return Edited(models.generator.synthesize(styles), styles)
+
+
+def compile_direction(setting: Setting, edit: Mapping[str, Any]) -> DirectedEdit:
+    """Words → Δs. Raises BundleError without directions, PromptError and EditError for words that move nothing."""
+    models = setting.models
+    channels = setting.channel_directions
+    wording = embed_words(models, edit)
+    chosen_by = {"beta": edit["beta"], "channels": edit["channels"], "std": channels.std}
+    if edit["method"] == "global-weighted":
+        found = weighted_style_direction(channels.magnitude, wording.direction, **chosen_by)
+    else:
+        found = style_direction(channels.directions, wording.direction, **chosen_by)
+    shift = edit["alpha"] * expand(models.generator.layout, found.delta)
+    if not bool(torch.isfinite(shift).all()):
+        raise EditError(f"the direction is not finite; are the directions of {channels.uri} sound?")
+    return DirectedEdit(
+        words=dict(edit), wording=wording, shift=shift, channels_used=found.channels_used, beta=found.beta,
+        fingerprint={"directions": channels.fingerprint},
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""An edit run: its plan, its shards, its rows and its summary."""

@@ -1,0 +1,103 @@
+"""What each method costs on this machine: the paper's Table 1, measured for the bundle in use."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from prefect import task
+
+from styleclip.directions import channel_direction_sums, style_statistics
+from styleclip.methods.face import InvertedBatch
+from styleclip.methods.measures import see
+from styleclip.precision import computing_in
+from styleclip.seeds import sample_z
+from tasks.edit.compile import compile_edits
+from tasks.process.limits import device_limit
+from tasks.process.models import bundle
+from tasks.process.stopwatch import Stopwatch
+
+CHANNELS, IMAGES, SAMPLES = 32, 2, 1000
+"""How much of the pre-processing is done to estimate the whole of it."""
+DIRECTION_IMAGES = 100
+"""N of the paper."""
+
+PUBLISHED = (
+    {"method": "optimize", "preprocessing_s": None, "training_s": None, "inference_s": 98.0},
+    {"method": "mapper", "preprocessing_s": None, "training_s": 11 * 3600.0, "inference_s": 0.075},
+    {"method": "global", "preprocessing_s": 4 * 3600.0, "training_s": None, "inference_s": 0.072},
+)
+"""Table 1 of the paper, on a GTX 1080 Ti at 1024²; the mapper's training is given there as 10 to 12 hours."""
+NATURE = {
+    "optimize": {"input_dependent": True, "latent_space": "W+"},
+    "mapper": {"input_dependent": True, "latent_space": "W+"},
+    "global": {"input_dependent": False, "latent_space": "S"},
+}
+
+
+def published_costs() -> list[dict[str, Any]]:
+    """The rows of the paper's table, in our units."""
+    return [{"where": "paper, GTX 1080 Ti", **row, **NATURE[str(row["method"])]} for row in PUBLISHED]
+
+
+@task(name="measure cost", task_run_name="cost: {edit[method]}")
+@device_limit()
+@computing_in("float32")
+def measure_cost(
+    name: str, device: str, directions: str | None, edit: dict[str, Any], images: int
+) -> dict[str, Any]:
+    """Seconds of one method: pre-processing and training once per attribute or bundle, inference per image.
+
+    Inference is one batch of `images` sampled latents, timed at its second run. Pre-processing is estimated from
+    some channels of some images, spread over all layers; `estimated_from` says from how much.
+    """
+    models = bundle(name, device)
+    compiled = compile_edits(name, device, directions, [edit])[0]
+    with torch.inference_mode():
+        z = sample_z(0, range(images), models.generator.z_dim).to(models.device)
+        w = models.generator.map(z, truncation_psi=models.truncation_psi)
+        s = models.generator.styles(w)
+        batch = InvertedBatch(w, s, see(models, models.generator.synthesize(s)))
+        watch = Stopwatch(models.device)
+        for stage in ("warm", "timed"):
+            with watch.time(stage):
+                compiled.apply(models, batch)
+    row = {
+        "where": f"this machine, {models.device.type}",
+        "method": edit["method"],
+        "preprocessing_s": None,
+        "training_s": getattr(compiled, "training_seconds", None),
+        "inference_s": watch.ms["timed"] / 1000 / images,
+        **NATURE[edit["method"]],
+    }
+    if edit["method"] == "optimize":
+        row["latent_space"] = edit["space"].upper()
+    if edit["method"] == "global" or edit.get("channels"):
+        row |= _preprocessing(name, device)
+    return row
+
+
+@torch.inference_mode()
+def _preprocessing(name: str, device: str) -> dict[str, Any]:
+    models = bundle(name, device)
+    generator, layout = models.generator, models.generator.layout
+    _, std = style_statistics(generator, SAMPLES, 0, models.truncation_psi, SAMPLES)
+    z = sample_z(0, range(IMAGES), generator.z_dim).to(models.device)
+    s = generator.styles(generator.map(z, truncation_psi=models.truncation_psi))
+    # blocks of neighbours, as a run has them: channels of one layer share what lies before it
+    count = min(CHANNELS, layout.conv_count)
+    starts = [int(i * (layout.conv_count - 1) / 3) for i in range(4)]
+    chosen = sorted({min(start + i, layout.conv_count - 1) for start in starts for i in range(count // 4)})
+    begun = 0.0
+    for part in (chosen[:2], chosen):
+        begun = time.perf_counter()
+        channel_direction_sums(generator, models.clip, s, part, std[layout.conv], step=models.sigma_step)
+        if models.device.type == "cuda":
+            torch.cuda.synchronize(models.device)
+    seconds = time.perf_counter() - begun
+    done, whole = len(chosen) * IMAGES, layout.conv_count * DIRECTION_IMAGES
+    return {
+        "preprocessing_s": seconds * whole / done,
+        "estimated_from": f"{len(chosen)} of {layout.conv_count} channels, {IMAGES} of {DIRECTION_IMAGES} images",
+    }

@@ -1,0 +1,1 @@
+"""Published files in and out, for the command line; no Prefect."""

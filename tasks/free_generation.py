@@ -1,0 +1,132 @@
+"""Free generation (paper §4): pictures from words alone, optimized from the mean latent; there is no source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from prefect import task
+from torch import Tensor
+
+from storage.curves import write_curves
+from storage.images import encode_image
+from storage.latents import LatentStore
+from storage.metrics import write_shard
+from storage.plan import PlannedImage, RunPlan, keep_plan
+from storage.uris import join
+from styleclip.bundles.load import Bundle
+from styleclip.directions import embed_prompt
+from styleclip.errors import StyleclipError
+from styleclip.methods.optimization import NOT_FINITE
+from styleclip.metrics import clip_similarity
+from styleclip.optimization import OptimizationSettings, Optimized, optimize_latents
+from styleclip.precision import Precision, computing_in
+from tasks.edit.plan import fingerprint_of, missing_shards, package_version, run_id, settings_of
+from tasks.edit.rows import long_curves
+from tasks.inputs.decode import to_bytes
+from tasks.invert import unfinished
+from tasks.process.limits import device_limit
+from tasks.process.models import bundle
+from tasks.process.stopwatch import Stopwatch
+
+FLOW = "free-generation"
+
+
+@dataclass(frozen=True)
+class FreeJob:
+    """What one free generation is asked for; see flows.forms.runs.FreeParams for the meanings."""
+
+    bundle: str
+    device: str
+    seed: int
+    output: str
+    steps: int
+    learning_rate: float
+    patience: int
+    precision: Precision = "float32"
+
+    @property
+    def latents(self) -> str:
+        """Where the codes go."""
+        return join(self.output, "latents.zarr")
+
+
+@task(name="free generation", task_run_name="free generation {job.output}")
+@device_limit()
+def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
+    """One picture and one latent code per target (name → words); {run, rows, ok, failed, done_before}.
+
+    Only the loss of CLIP counts: there is nothing to stay near to. Writes OUTPUT/images/NAME.png, the codes to
+    OUTPUT/latents.zarr, one metrics row per target and the loss curves. Raises PromptError for impossible words and
+    PlanMismatch when the folder belongs to another run.
+    """
+    models = bundle(job.bundle, job.device)
+    watch = Stopwatch(models.device)
+    names = list(targets)
+    with torch.no_grad(), computing_in("float32"):
+        try:
+            texts = torch.stack(
+                [embed_prompt(models.clip, words, models.templates) for words in targets.values()]
+            )
+        except StyleclipError as error:
+            raise type(error)(f"free generation: {error}") from error
+    asked = {name: getattr(job, name) for name in ("seed", "steps", "learning_rate", "patience")}
+    fingerprint = fingerprint_of(FLOW, models, job.precision) | settings_of(models) | asked
+    fingerprint["targets"] = targets
+    plan = RunPlan(tuple(PlannedImage(name, "", "") for name in names), (), len(names), fingerprint)
+    keep_plan(job.output, plan)
+    generator = models.generator
+    if not LatentStore.exists(job.latents):
+        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)}
+        LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
+    if not unfinished(job.latents, run_id(plan), missing_shards(job.output, FLOW, plan)):
+        codes = LatentStore.open(job.latents)
+        return _summary(job, len(names), int((~codes.ok).sum()), done_before=True)
+    settings = OptimizationSettings(
+        steps=job.steps, learning_rate=job.learning_rate, patience=job.patience, lambda_l2=0.0
+    )
+    w = generator.w_avg.expand(len(names), generator.num_ws, generator.w_dim)
+    with watch.time("edit"), computing_in(job.precision):
+        found = optimize_latents(generator, models.clip, texts, w, settings)
+    pictures = to_bytes(found.images).cpu().numpy()
+    for name, picture, sound in zip(names, pictures, found.finite.tolist(), strict=True):
+        if sound:
+            encode_image(picture, join(job.output, "images", f"{name}.png"))
+    LatentStore.open(job.latents).write_shard(0, found.moved.cpu().numpy(), found.finite.cpu().numpy())
+    curves = {name: values.cpu().numpy() for name, values in found.curves.items()}
+    write_curves(job.output, FLOW, "shard-00000", long_curves(curves, names))
+    write_shard(job.output, FLOW, run_id(plan), 0, _rows(job, models, targets, texts, found, watch))
+    return _summary(job, len(names), int((~found.finite).sum()), done_before=False)
+
+
+def _summary(job: FreeJob, rows: int, failed: int, done_before: bool) -> dict[str, Any]:
+    return {
+        "run": job.output, "rows": rows, "ok": rows - failed, "failed": failed, "latents": job.latents,
+        "done_before": done_before,
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def _rows(
+    job: FreeJob, models: Bundle, targets: dict[str, str], texts: Tensor, found: Optimized, watch: Stopwatch
+) -> list[dict[str, Any]]:
+    """One row per target; `clip_before` is that of the mean latent's picture."""
+    before = 1 - found.curves["clip_loss"][0]
+    with computing_in(job.precision):
+        after = clip_similarity(models.clip.encode_image(found.images), texts)
+    common = {
+        "path": "", "input_hash": "", "method": "optimize", "space": "w+", "lambda_l2": 0.0, "lambda_id": 0.0,
+        "learning_rate": job.learning_rate, "relative": 0.0, "seed": job.seed, "bundle": job.bundle,
+        "package_version": package_version(),
+    } | watch.per(len(targets))  # fmt: skip
+    rows = []
+    for place, (name, words) in enumerate(targets.items()):
+        row = common | {"image_id": name, "edit": name, "target": words, "steps": int(found.steps[place])}
+        if found.finite[place]:
+            row |= {"status": "ok", "output": f"images/{name}.png", "clip_before": float(before[place])}
+            row |= {"clip_after": float(after[place]), "clip_gain": float(after[place] - before[place])}
+        else:
+            row |= {"status": "failed", "error_class": NOT_FINITE.error_class, "reason": NOT_FINITE.reason}
+        rows.append(row)
+    return rows

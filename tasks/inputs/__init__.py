@@ -1,0 +1,1 @@
+"""Files or codes of a run, into w on the device."""

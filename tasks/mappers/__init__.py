@@ -1,0 +1,1 @@
+"""A mapper training: codes, groups of attributes trained together, analysis of their steps."""

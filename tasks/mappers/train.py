@@ -1,0 +1,311 @@
+"""The unit of a mapper training: one group of attributes, trained together, from its last checkpoint to its end."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import hashlib
+import io
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pandas as pd
+import torch
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from torch import Tensor
+
+from storage import uris
+from storage.curves import curves_exist, write_curves
+from storage.errors import StoreCorrupt
+from storage.images import encode_image
+from storage.run_card import keep_card
+from styleclip.bundles.load import Bundle
+from styleclip.checkpoints.mappers import MapperCard, save_mapper
+from styleclip.errors import EditError
+from styleclip.mappers import LatentMapper, MapperConfig, MapperSpace
+from styleclip.mappers.training import TERMS, Attribute, MapperTraining, TrainingSettings
+from styleclip.methods.words import embed_words
+from styleclip.precision import computing_in
+from tasks.inputs.decode import to_bytes
+from tasks.mappers.codes import Codes, MapperJob, codes
+from tasks.process.limits import device_limit
+from tasks.process.memory import out_of_memory
+from tasks.process.models import bundle
+from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
+
+T = TypeVar("T")
+FLOW = "train-mappers"
+SHOWN = 6
+
+
+@task(name="plan training")
+def plan_training(job: MapperJob, attributes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Check everything before the first step, and that the folder is this run's; {continued, latents}.
+
+    Raises EditError for attributes that cannot be trained, StorageError for latents that do not fit, PlanMismatch
+    when the folder belongs to another run.
+    """
+    models = bundle(job.bundle, job.device)
+    names = [attribute["name"] for attribute in attributes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise EditError(f"two attributes are called '{twice[0]}': give each its own name")
+    for attribute in attributes:
+        _wording(models, attribute)
+        if attribute["lambda_id"] > 0 and models.identity is None:
+            raise EditError(
+                f"mapper '{attribute['name']}' weighs identity (lambda_id), but bundle '{models.name}' names no "
+                "identity network: add one to its file, or set lambda_id to 0"
+            )
+    found = codes(job)
+    asked = {
+        name: value
+        for name, value in vars(job).items()
+        if name not in ("output", "device", "microbatch", "latents")
+    }
+    card = asked | {
+        "bundle": models.name,
+        "weights": dict(models.fingerprint),
+        "templates": list(models.templates),
+        "package_version": version("styleclip-flows"),
+        "codes": found.digest,
+        "attributes": attributes,
+    }
+    return {
+        "continued": keep_card(job.output, "training", card),
+        "latents": "sampled" if found.train is None else len(found.train),
+    }
+
+
+def group_name(attributes: Sequence[Mapping[str, Any]]) -> str:
+    """The name of a group and of its state: the same attributes in the same order, and no others, have it."""
+    return hashlib.sha256(json.dumps(list(attributes), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def begun_anew(output: str, groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Attributes that were trained here before in another group, whose state is of no use to this one."""
+    return [
+        str(attribute["name"])
+        for group, attributes in groups.items()
+        if not uris.exists(_state(output, group))
+        for attribute in attributes
+        if curves_exist(output, FLOW, _part(attribute["name"], 0))
+    ]
+
+
+def _state(output: str, group: str) -> str:
+    return uris.join(output, "state", f"{group}.pt")
+
+
+def _part(name: str, first: int) -> str:
+    # By attribute: one that is trained again in another group replaces its curves instead of doubling them.
+    return f"{name}-{first:07}"
+
+
+def _wording(models: Bundle, attribute: Mapping[str, Any]) -> Attribute:
+    with torch.no_grad():
+        wording = embed_words(models, attribute)
+    weights = {name: attribute[name] for name in ("lambda_clip", "lambda_l2", "lambda_id", "relative")}
+    return Attribute(attribute["name"], wording.target, wording.direction, **weights)
+
+
+def shape_of(models: Bundle, space: MapperSpace, levels: Sequence[str]) -> MapperConfig:
+    """The mapper's shape for a generator. Raises EditError for levels that it has no rows for."""
+    if space == "s":
+        return MapperConfig(
+            "s", widths=tuple(layer.channels for layer in models.generator.layout.conv_layers)
+        )
+    if space == "single":
+        return MapperConfig("single", models.generator.w_dim)
+    rows = {"coarse": 0, "medium": 4, "fine": 8}
+    if missing := [level for level in levels if models.generator.num_ws <= rows[level]]:
+        raise EditError(
+            f"the generator of '{models.name}' has no {missing[0]} level: W+ has {models.generator.num_ws} rows"
+        )
+    return MapperConfig("levels", models.generator.w_dim, tuple(levels))
+
+
+@task(
+    name="train mappers",
+    task_run_name="mappers: {group}",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=worth_another_try,
+)
+@device_limit()
+def train_group(job: MapperJob, group: str, attributes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`train`, with a progress artifact."""
+    artifact = create_progress_artifact(0.0, key=f"train-mappers-{group}")
+    assert isinstance(artifact, UUID)
+    return train(job, group, attributes, lambda share: update_progress_artifact(artifact, share))
+
+
+def train(
+    job: MapperJob, group: str, attributes: list[dict[str, Any]], report: Callable[[float], object]
+) -> list[dict[str, Any]]:
+    """Train attributes of one shape together, from the last checkpoint on; one row per attribute.
+
+    `group` is their `group_name`; `report` hears of the share that is done, in percent. Writes RUN/state/GROUP.pt at
+    every checkpoint, curves to RUN/curves, and at the end RUN/mappers/NAME.safetensors and RUN/pictures/NAME.png
+    (held-out codes before and after). Raises StoreCorrupt for a state that is of other attributes.
+    """
+    models = bundle(job.bundle, job.device)
+    with computing_in(job.precision), torch.inference_mode(False):
+        found = codes(job)
+        training = _begin(models, job, attributes)
+        state = _state(job.output, group)
+        seconds = _load(training, state, attributes, models)
+        began = time.monotonic()
+        report(_share(training))
+        for first, rows in _chunks(training, found, job):
+            for name, curves in pd.DataFrame(rows).groupby("attribute"):
+                write_curves(job.output, FLOW, _part(str(name), first), curves)
+            _save(training, state, attributes, seconds + time.monotonic() - began)
+            report(_share(training))
+        seconds = (seconds + time.monotonic() - began) / len(attributes)
+        return [
+            _finish(training, index, attribute, found, job, seconds)
+            for index, attribute in enumerate(attributes)
+        ]
+
+
+def _begin(models: Bundle, job: MapperJob, attributes: Sequence[Mapping[str, Any]]) -> MapperTraining:
+    config = shape_of(models, attributes[0]["space"], attributes[0]["levels"])
+    settings = TrainingSettings(
+        job.steps,
+        job.batch,
+        job.optimizer,
+        job.learning_rate,
+        job.decay,
+        job.seed,
+        job.microbatch,
+    )
+    return MapperTraining(models, config, [_wording(models, attribute) for attribute in attributes], settings)
+
+
+def _share(training: MapperTraining) -> float:
+    return 100 * training.step / training.settings.steps
+
+
+def _chunks(
+    training: MapperTraining, found: Codes, job: MapperJob
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Train on; after every `checkpoint_every` steps (first step, rows of the curves)."""
+    while training.step < job.steps and len(training.stopped) < len(training.attributes):
+        first, terms = training.step, []
+        until = min(job.steps, (first // job.checkpoint_every + 1) * job.checkpoint_every)
+        while training.step < until:
+            w = found.of_step(training.step)
+            terms.append(_fitting(training, functools.partial(training.take_step, w)))
+        rows = [
+            {"attribute": attribute.name, "step": first + place + 1, "split": "train"}
+            | {name: value for name, value in zip(TERMS, values, strict=True)}
+            for place, step in enumerate(
+                torch.stack([torch.stack([t[n] for n in TERMS]) for t in terms]).cpu()
+            )
+            for attribute, values in zip(training.attributes, step.T.tolist(), strict=True)
+        ]
+        held_out = _fitting(training, lambda: training.validate(found.held_out))
+        rows += [
+            {"attribute": attribute.name, "step": training.step, "split": "held out"}
+            | {name: float(held_out[name][index]) for name in TERMS}
+            for index, attribute in enumerate(training.attributes)
+        ]
+        yield first, rows
+
+
+def _fitting(training: MapperTraining, work: Callable[[], T]) -> T:
+    """Do `work`; when memory runs out, again with half as many pictures at once, and so ever after."""
+    while True:
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or training.microbatch == 1:
+                raise
+        training.microbatch //= 2
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _save(
+    training: MapperTraining, uri: str, attributes: Sequence[Mapping[str, Any]], seconds: float
+) -> None:
+    buffer = io.BytesIO()
+    content = {"training": training.state_dict(), "attributes": list(attributes), "seconds": seconds}
+    torch.save(content, buffer)
+    uris.write_bytes(uri, buffer.getvalue())
+
+
+def _load(
+    training: MapperTraining, uri: str, attributes: Sequence[Mapping[str, Any]], models: Bundle
+) -> float:
+    """Go on from a checkpoint, if there is one; the seconds that were spent before."""
+    if not uris.exists(uri):
+        return 0.0
+    content = torch.load(io.BytesIO(uris.read_bytes(uri)), weights_only=True, map_location=models.device)
+    if content["attributes"] != list(attributes):
+        raise StoreCorrupt(
+            f"{uri} is the state of other attributes ({', '.join(each['name'] for each in content['attributes'])}): "
+            "delete it and run again to train these anew"
+        )
+    training.load_state_dict(content["training"])
+    return float(content["seconds"])
+
+
+def _finish(
+    training: MapperTraining,
+    index: int,
+    attribute: Mapping[str, Any],
+    found: Codes,
+    job: MapperJob,
+    seconds: float,
+) -> dict[str, Any]:
+    """Write one attribute's best mapper and its pictures; its row."""
+    mapper, name = training.best_mapper(index).to(found.models.device), str(attribute["name"])
+    settings = {key: attribute[key] for key in ("lambda_clip", "lambda_l2", "lambda_id", "relative")}
+    card = MapperCard(
+        attribute=name,
+        target=attribute["target"],
+        neutral=attribute["neutral"],
+        generator=found.models.fingerprint["generator"],
+        clip=found.models.fingerprint["clip"],
+        settings=settings
+        | {"optimizer": job.optimizer, "learning_rate": job.learning_rate, "batch": job.batch},
+        steps=training.step,
+        seconds=seconds,
+    )
+    uri = uris.join(job.output, "mappers", f"{name}.safetensors")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mapper.safetensors"
+        save_mapper(path, mapper, card)
+        uris.write_bytes(uri, path.read_bytes())
+    _write_pictures(
+        training, mapper, found.held_out[:SHOWN], uris.join(job.output, "pictures", f"{name}.png")
+    )
+    best = training.best[name]
+    return {
+        "attribute": name,
+        "mapper": uri,
+        "steps": training.step,
+        "best_loss": best if best < float("inf") else None,
+        "seconds": seconds,
+        "microbatch": training.microbatch,
+        "stopped": training.stopped.get(name),
+    }
+
+
+@computing_in("float32")
+@torch.no_grad()
+def _write_pictures(training: MapperTraining, mapper: LatentMapper, w: Tensor, uri: str) -> None:
+    code, generator = training.code_of(w), training.models.generator
+    before = generator.synthesize(generator.styles(w))
+    after = generator.synthesize(training.styles_of(code + mapper.steps(code)[0], w))
+    strip = torch.cat([torch.cat(list(to_bytes(part)), dim=1) for part in (before, after)])
+    encode_image(strip.cpu().numpy(), uri)

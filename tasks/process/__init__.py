@@ -1,0 +1,1 @@
+"""What a worker process has at hand: models, memory, time, retries."""

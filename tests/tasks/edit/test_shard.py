@@ -1,0 +1,132 @@
+"""One shard of an edit run: what it keeps in memory."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from tiny_bundle import write_pictures
+
+import tasks.edit.shard
+from flows.forms.edits import EditSpec
+from flows.forms.grid import expand
+from storage import LatentStore, read_metrics
+from tasks.edit.plan import EditJob, plan_edits
+from tasks.edit.shard import edit_shard
+from tasks.process.models import bundle
+
+RED = [EditSpec(name="red", target="a face with red hair", channels=5)]
+
+
+def planned(tiny: str, images: Path | str, run: Path, specs: list[EditSpec], **changes: object) -> EditJob:
+    """The job of a run that is planned without its flow."""
+    values: dict[str, object] = {
+        "shard_size": 32, "batch": 4, "save_source": True, "save_reconstruction": True,
+    } | changes  # fmt: skip
+    job = EditJob(
+        bundle=tiny, device="cpu", seed=0, images=str(images), output=str(run), directions=None,
+        **values,
+    )  # fmt: skip
+    plan_edits.fn(job, expand(specs, "a face"))
+    return job
+
+
+def edited(tiny: str, images: Path, run: Path, specs: list[EditSpec], **changes: object) -> dict[str, int]:
+    """The first shard of a run, planned and done without its flow."""
+    return edit_shard.fn(planned(tiny, images, run, specs, **changes), 0)
+
+
+def live_bytes() -> int:
+    """Bytes of all tensors that somebody holds."""
+    gc.collect()
+    found = [thing for thing in gc.get_objects() if type(thing) is torch.Tensor]
+    return sum(
+        {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in found}.values()
+    )
+
+
+@pytest.fixture
+def memory(monkeypatch) -> list[int]:
+    """Bytes alive when the rows of a shard are made, shard by shard."""
+    found: list[int] = []
+    rows_of = tasks.edit.shard.edit_rows
+
+    def watched(*args: object) -> object:
+        found.append(live_bytes())
+        return rows_of(*args)
+
+    monkeypatch.setattr(tasks.edit.shard, "edit_rows", watched)
+    return found
+
+
+def test_memory_grows_neither_with_the_shard_nor_with_the_edits(tiny, tmp_path, memory):
+    folders = {count: write_pictures(tmp_path / f"images{count}", count) for count in (4, 12)}
+    for images, edits in ((4, 1), (12, 1), (12, 6)):
+        specs = [EditSpec(name=f"e{n}", target="a face with red hair", channels=1 + n) for n in range(edits)]
+        specs += [EditSpec(name="o", target="a smiling face", method="optimize", steps=2, keep_every=1)]
+        done = edited(tiny, folders[images], tmp_path / f"run{images}-{edits}", specs)
+        assert done["ok"] == images * len(specs)
+    one_picture = 3 * 16 * 16 * 4
+    assert max(memory) - min(memory) < 12 * one_picture, memory
+
+
+def test_pictures_are_made_in_the_precision_that_is_asked_for(tiny, tmp_path):
+    images = write_pictures(tmp_path / "images", 2)
+    gain = {}
+    for precision in ("float32", "tf32", "bfloat16"):
+        edited(tiny, images, tmp_path / precision, RED, precision=precision)
+        gain[precision] = read_metrics(str(tmp_path / precision))["clip_after"].to_numpy()
+    assert np.array_equal(gain["float32"], gain["tf32"])  # a CPU has no TF32
+    assert 1e-6 < np.abs(gain["float32"] - gain["bfloat16"]).max() < 1e-2
+
+
+def test_numbers_that_are_none_are_failed_rows_and_no_pictures(tiny, tmp_path):
+    images = write_pictures(tmp_path / "images", 2)
+    specs = [RED[0], RED[0].model_copy(update={"name": "huge", "alpha": 1e30})]
+    done = edited(tiny, images, tmp_path / "run", specs)
+    rows = read_metrics(str(tmp_path / "run")).set_index("edit")
+    assert done["failed"] == 2 and (rows.loc["huge", "error_class"] == "NotFinite").all()
+    assert rows.loc["huge", "clip_after"].isna().all() and (rows.loc["red", "status"] == "ok").all()
+    assert not list((tmp_path / "run" / "images").glob("huge/*"))
+
+
+@pytest.mark.parametrize("alpha", [float("nan"), float("inf"), [1.0, -float("inf")]])
+def test_a_strength_is_a_finite_number(alpha):
+    with pytest.raises(ValidationError):
+        EditSpec(target="a face with red hair", alpha=alpha)
+
+
+def test_a_file_that_changed_after_the_plan_is_not_edited_under_the_old_hash(tiny, tmp_path):
+    images = write_pictures(tmp_path / "images", 3)
+    job = planned(tiny, images, tmp_path / "run", RED)
+    (images / "p001.png").write_bytes((images / "p002.png").read_bytes())
+    edit_shard.fn(job, 0)
+    rows = read_metrics(str(tmp_path / "run")).set_index("image_id")
+    assert rows["status"].to_dict() == {"p000": "ok", "p001": "failed", "p002": "ok"}
+    assert rows.loc["p001", "error_class"] == "Changed" and "--retry-failed" in rows.loc["p001", "reason"]
+
+
+def test_codes_that_changed_after_the_plan_are_not_edited(tiny, tmp_path):
+    models, ids = bundle(tiny, "cpu"), ["a", "b"]
+    shape = (models.generator.num_ws, models.generator.w_dim)
+    attrs = {"weights": {"generator": models.fingerprint["generator"]}}
+    store = LatentStore.create(str(tmp_path / "codes.zarr"), ids, *shape, attrs, 2)
+    codes = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    store.write_shard(0, codes, np.ones(2, bool))
+    job = planned(tiny, store.uri, tmp_path / "run", RED, save_source=False)
+    store.write_shard(0, codes * [[[1]], [[2]]], np.ones(2, bool))
+    edit_shard.fn(job, 0)
+    rows = read_metrics(str(tmp_path / "run")).set_index("image_id")
+    assert rows.loc["a", "status"] == "ok" and rows.loc["b", "error_class"] == "Changed"
+
+
+def test_words_that_clip_has_never_seen_stand_in_the_rows(tiny, tmp_path):
+    images = write_pictures(tmp_path / "images", 1)
+    strange = EditSpec(name="strange", target="a face with a zyzzyva", channels=5)
+    edited(tiny, images, tmp_path / "run", [*RED, strange])
+    rows = read_metrics(str(tmp_path / "run")).set_index("edit")
+    assert rows.loc["strange", "unknown_words"] == "zyzzyva" and rows["unknown_words"].isna()["red"]
