@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from avatars.judging.judges import Judge, load_judge
+from avatars.judging.judges import Judge, load_judge, r_squared
+from avatars.judging.people import pair_auc, render_uint8, sample_people
 from avatars.judging.zero_shot import zero_shot
-from avatars.training.identity import pair_auc, render_uint8, sample_people
-from avatars.training.judges import r_squared
 from avatars.world.attributes import STATEMENTS, holds, truth, visible
 from avatars.world.factors import Z_DIM, factors_of, parameters
 from avatars.world.samples import HELD_OUT_SEED, sample_pictures
 from styleclip.bundles.load import Bundle, load_bundle
+from styleclip.pixels import to_float
 
 COUNT = 1000
 JUDGE_R2, CLIP_RENDERS, CLIP_SAMPLES, ENCODER_KEEPS, IDENTITY_AUC = 0.7, 0.90, 0.85, 0.90, 0.95
@@ -64,7 +64,7 @@ def generator_samples(bundle: Bundle, count: int) -> tuple[Tensor, Tensor]:
 def identity_auc(bundle: Bundle) -> float:
     """AUC of the identity network on people it never saw, each with all kinds of hair, hats, glasses and smiles."""
     assert bundle.identity is not None
-    images = render_uint8(sample_people(PEOPLE, PICTURES_EACH, HELD_OUT_SEED)).float() / 127.5 - 1
+    images = to_float(render_uint8(sample_people(PEOPLE, PICTURES_EACH, HELD_OUT_SEED)))
     embedding = torch.cat([bundle.identity(part) for part in images.split(100)])
     return pair_auc(embedding, torch.arange(PEOPLE * PICTURES_EACH) // PICTURES_EACH)
 

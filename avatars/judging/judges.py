@@ -93,3 +93,13 @@ def load_judge(role: Role, folder: Path = WEIGHTS, device: torch.device | str = 
     judge = Judge(config["architecture"])
     judge.load_state_dict(state)
     return judge.eval().requires_grad_(False).to(device)
+
+
+def r_squared(predicted: Tensor, target: Tensor, seen: Tensor) -> dict[str, float]:
+    """R² of each quantity over the samples in which it can be seen."""
+    result = {}
+    for column, name in enumerate(QUANTITIES):
+        rows = seen[:, column] > 0
+        wanted, given = target[rows, column], predicted[rows, column]
+        result[name] = 1 - float((wanted - given).square().sum() / (wanted - wanted.mean()).square().sum())
+    return result

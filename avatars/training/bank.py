@@ -9,35 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatars.world.factors import NAMES, Z_DIM, factors_of
+from avatars.world.factors import factors_of
+from avatars.world.latents import sample_latents, sample_twins
 from avatars.world.renderer import render
+from styleclip.pixels import to_float, to_uint8
 
 PART = 2000
-WIDE_SHARE = 0.4
-"""Share of the latents that have a few factors pushed outwards, so that edits do not leave the trained range."""
-
-
-def sample_latents(n: int, generator: torch.Generator, wide_share: float = WIDE_SHARE) -> Tensor:
-    """z [n, Z_DIM]: standard normal; in `wide_share` of them three named factors are scaled by 1.3 … 3."""
-    z = torch.randn(n, Z_DIM, generator=generator)
-    columns = torch.randint(len(NAMES), (n, 3), generator=generator)
-    scale = 1.3 + 1.7 * torch.rand(n, 3, generator=generator)
-    wide = torch.rand(n, 1, generator=generator) < wide_share
-    return z * torch.ones_like(z).scatter(1, columns, torch.where(wide, scale, torch.ones_like(scale)))
-
-
-def sample_twins(n: int, generator: torch.Generator) -> Tensor:
-    """z [n, Z_DIM], n even: rows 2i and 2i + 1 differ in the sign of one named factor, which is never near 0.
-
-    Both have the same norm, so that normalisation changes nothing else.
-    """
-    assert n % 2 == 0, n
-    z = sample_latents(n // 2, generator)
-    rows, column = torch.arange(n // 2), torch.randint(len(NAMES), (n // 2,), generator=generator)
-    z[rows, column] = 0.8 + 1.4 * torch.rand(n // 2, generator=generator)
-    flipped = z.clone()
-    flipped[rows, column] *= -1
-    return torch.stack([z, flipped], dim=1).flatten(0, 1)
 
 
 def _part_path(folder: Path, part: int) -> Path:
@@ -47,9 +24,7 @@ def _part_path(folder: Path, part: int) -> Path:
 def _render_part(folder: Path, part: int, size: int, twins: bool) -> None:
     generator = torch.Generator().manual_seed((2 if twins else 1) * 1_000_003 + part)
     z = sample_twins(PART, generator) if twins else sample_latents(PART, generator)
-    images = [
-        ((render(u, size) + 1) * 127.5).round().to(torch.uint8).numpy() for u in factors_of(z).split(50)
-    ]
+    images = [to_uint8(render(u, size)).numpy() for u in factors_of(z).split(50)]
     temporary = folder / f".bank-{part:04d}.npz"
     with temporary.open("wb") as file:
         np.savez(file, z=z.numpy(), images=np.concatenate(images))
@@ -87,4 +62,4 @@ class Bank:
 
     def batch(self, index: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """(z, images in [−1, 1]) of the given rows."""
-        return self.z[index].to(device), self.images[index].to(device).float() / 127.5 - 1
+        return self.z[index].to(device), to_float(self.images[index].to(device))

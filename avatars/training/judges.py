@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avatars.judging.judges import Judge, Role
+from avatars.judging.judges import Judge, Role, r_squared
 from avatars.training.bank import Bank
 from avatars.training.loop import Run, cosine, data_index
-from avatars.world.attributes import QUANTITIES, truth, visible
+from avatars.world.attributes import truth, visible
 from avatars.world.factors import factors_of, parameters
 from styleclip.checkpoints import save_native
 
@@ -34,16 +34,6 @@ def seen_loss(logits: Tensor, target: Tensor, seen: Tensor) -> Tensor:
     """Cross-entropy against soft targets, over the quantities that can be seen."""
     loss = F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
     return (loss * seen).sum() / seen.sum()
-
-
-def r_squared(predicted: Tensor, target: Tensor, seen: Tensor) -> dict[str, float]:
-    """R² of each quantity over the samples in which it can be seen."""
-    result = {}
-    for column, name in enumerate(QUANTITIES):
-        rows = seen[:, column] > 0
-        wanted, given = target[rows, column], predicted[rows, column]
-        result[name] = 1 - float((wanted - given).square().sum() / (wanted - wanted.mean()).square().sum())
-    return result
 
 
 def train(

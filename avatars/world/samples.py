@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from avatars.training.bank import sample_latents
 from avatars.world.attributes import truth
 from avatars.world.factors import factors_of, parameters
+from avatars.world.latents import sample_latents
 from avatars.world.renderer import draw
+from styleclip.pixels import to_bytes
 
 HELD_OUT_SEED = 7_000_000
 """Training seeds stay below 4,000,000 (`avatars.training`): files drawn from here on are new to every model."""
@@ -34,7 +35,7 @@ def write_images(folder: str | Path, n: int, seed: int = 0) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     images, _ = sample_pictures(n, seed)
-    pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    pixels = to_bytes(images).numpy()
     paths = [folder / f"avatar-{index:03d}.png" for index in range(n)]
     for path, array in zip(paths, pixels, strict=True):
         Image.fromarray(array).save(path)

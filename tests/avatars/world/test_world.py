@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avatars.training.bank import sample_latents, sample_twins
+from avatars.world.latents import sample_latents, sample_twins
 from avatars.world.attributes import COLUMN, QUANTITIES, STATEMENT, STATEMENTS, holds, truth, visible
 from avatars.world.captions import every_word, prompt, write_caption
 from avatars.world.factors import CORRELATIONS, INDEX, NAMES, Z_DIM, causes, factors_of, parameters
