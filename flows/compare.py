@@ -12,11 +12,13 @@ from prefect.artifacts import create_markdown_artifact
 from flows.common.artifacts import as_data_uri, markdown_table, picture_column
 from flows.common.outcome import gather
 from flows.common.progress import RunProgress
-from flows.forms.edits import EditSpec
-from flows.forms.grid import expand, own_name, read_edits
+from flows.forms.edits import MapperForm, edit_form
+from flows.forms.files import read_edits
+from flows.forms.grid import expand, own_name
 from flows.forms.runs import EvaluateParams
 from storage import uris
 from storage.metrics import write_table
+from styleclip.edits import Edit
 from styleclip.errors import EditError
 from tasks.edit.plan import neutral_words
 from tasks.evaluate.compare import MatchJob, compare_methods
@@ -54,7 +56,7 @@ def compare(params: EvaluateParams, again: str) -> list[dict[str, Any]]:
     write_table(uris.join(params.output, "methods.parquet"), pd.DataFrame(table))
     strips = [uris.read_bytes(uris.join(params.output, "methods", f"{group}.png")) for group in groups]
     captions = [
-        f"{group}: reconstruction, {', '.join(edit['method'] for edit in edits)}"
+        f"{group}: reconstruction, {', '.join(edit.method for edit in edits)}"
         for group, edits in groups.items()
     ]
     sheet = picture_column(strips, captions)
@@ -70,24 +72,24 @@ def compare(params: EvaluateParams, again: str) -> list[dict[str, Any]]:
     return table
 
 
-def contests(params: EvaluateParams) -> dict[str, list[dict[str, Any]]]:
+def contests(params: EvaluateParams) -> dict[str, list[Edit]]:
     """Group → the edits that stand against each other; the first of each group sets the strength of the others.
 
     From the edits file, edits with the same target are a group. Raises EditError where a group has one method only.
     """
     if params.edits_file:
         specs = read_edits(params.edits_file)
-        if nameless := [spec for spec in specs if spec.target is None]:
+        if nameless := [spec for spec in specs if isinstance(spec, MapperForm) and not spec.target]:
             raise EditError(f"mapper '{nameless[0].mapper}' needs a 'target': edits are compared by it")
     else:
         specs = [
-            EditSpec(**fields)
+            edit_form(**fields)
             for edit in params.compare_edits or contested()
             for fields in avatar_contest(edit, params.compare)
         ]
     neutral = neutral_words(params.bundle)
     specs.sort(key=lambda spec: str(spec.target))  # stable: the order of methods stays
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[Edit]] = {}
     for target, members in groupby(specs, key=lambda spec: spec.target):
         same = list(members)
         if len(same) < 2:

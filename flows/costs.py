@@ -9,11 +9,13 @@ from prefect.artifacts import create_table_artifact
 
 from flows.common.outcome import gather
 from flows.common.progress import RunProgress
-from flows.forms.edits import EditSpec
-from flows.forms.grid import expand, read_edits
+from flows.forms.edits import edit_form
+from flows.forms.files import read_edits
+from flows.forms.grid import expand
 from flows.forms.runs import EvaluateParams
 from storage import uris
 from storage.metrics import write_table
+from styleclip.edits import Edit
 from tasks.edit.plan import neutral_words
 from tasks.evaluate.contests import avatar_contest, contested
 from tasks.evaluate.costs import measure_cost, published_costs
@@ -42,12 +44,12 @@ def costs(params: EvaluateParams, again: str) -> list[dict[str, Any]]:
     return table
 
 
-def _one_of_each(params: EvaluateParams) -> list[dict[str, Any]]:
+def _one_of_each(params: EvaluateParams) -> list[Edit]:
     """An edit per method: the first of its kind in the edits file, or the avatars' first contest."""
     if params.edits_file:
         specs = [spec for spec in read_edits(params.edits_file) if spec.method in METHODS]
     else:
-        specs = [EditSpec(**fields) for fields in avatar_contest(contested()[0], METHODS)]
+        specs = [edit_form(**fields) for fields in avatar_contest(contested()[0], METHODS)]
     first = {spec.method: spec for spec in reversed(specs)}
     named = [spec.model_copy(update={"name": method}) for method, spec in sorted(first.items())]
     return expand(named, neutral_words(params.bundle))

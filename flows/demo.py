@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.common.outcome import one_line_failures
 from flows.edit import edit
-from flows.forms.grid import EditSpec
+from flows.forms.edits import EditForm
 from flows.forms.runs import EditParams, PrecomputeParams
 from flows.precompute import precompute
 from tasks.evaluate.agreement import compare_stores
@@ -22,7 +22,7 @@ class DemoParams(BaseModel):
 
     images: str = Field(description="Folder of images to edit.")
     output: str = Field(description="Folder for the demo's results.")
-    edits: list[EditSpec] = Field(description="The edits; lists of strengths make a grid.")
+    edits: list[EditForm] = Field(description="The edits; lists of strengths make a grid.")
     bundle: str = Field(default="avatars", description="Name of a bundle, or path of a bundle's TOML file.")
     device: str = Field(default="auto", description="auto (CUDA when there is one), cpu, cuda or cuda:N.")
     precompute_images: int = Field(default=2, ge=1, description="Images per channel of the small precompute.")

@@ -13,7 +13,8 @@ from flows.common.dates import dated
 from flows.common.outcome import gather, one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
 from flows.common.runners import one_at_a_time
-from flows.forms.grid import expand, read_edits
+from flows.forms.files import read_edits
+from flows.forms.grid import expand
 from flows.forms.runs import EditParams
 from storage import uris
 from tasks.edit.plan import EditJob, neutral_words, plan_edits

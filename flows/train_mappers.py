@@ -12,7 +12,8 @@ from flows.common.artifacts import as_data_uri, markdown_table, picture_column
 from flows.common.outcome import RunFailed, gather, one_line_failures
 from flows.common.progress import RunProgress
 from flows.common.runners import one_at_a_time
-from flows.forms.mappers import plain, read_attributes
+from flows.forms.files import read_attributes
+from flows.forms.mappers import plain
 from flows.forms.runs import TrainMappersParams
 from storage import uris
 from tasks.edit.plan import neutral_words

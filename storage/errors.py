@@ -1,5 +1,9 @@
 """Errors of the stores, written for the person who reads them at 7 a.m."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 
 class StorageError(Exception):
     """Base of every error about files and stores; its message is one clear line."""
@@ -24,3 +28,11 @@ class ImageError(StorageError):
 
 class DiskFull(StorageError):
     """There is no space left; the call was right, and goes on once there is some."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a row failed: its error class, and a reason for people."""
+
+    error_class: str
+    reason: str

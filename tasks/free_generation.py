@@ -21,10 +21,10 @@ from styleclip.errors import StyleclipError
 from styleclip.methods.optimization import NOT_FINITE
 from styleclip.metrics import clip_similarity
 from styleclip.optimization import OptimizationSettings, Optimized, optimize_latents
+from styleclip.pixels import to_bytes
 from styleclip.precision import Precision, computing_in
 from tasks.edit.plan import fingerprint_of, missing_shards, package_version, run_id, settings_of
 from tasks.edit.rows import long_curves
-from tasks.inputs.decode import to_bytes
 from tasks.invert import unfinished
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle
@@ -127,6 +127,6 @@ def _rows(
             row |= {"status": "ok", "output": f"images/{name}.png", "clip_before": float(before[place])}
             row |= {"clip_after": float(after[place]), "clip_gain": float(after[place] - before[place])}
         else:
-            row |= {"status": "failed", "error_class": NOT_FINITE.error_class, "reason": NOT_FINITE.reason}
+            row |= {"status": "failed", "error_class": "NotFinite", "reason": NOT_FINITE}
         rows.append(row)
     return rows

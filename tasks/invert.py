@@ -10,7 +10,7 @@ import torch
 from prefect import task
 
 from storage.datasets import list_images
-from storage.errors import PlanMismatch
+from storage.errors import Failure, PlanMismatch
 from storage.images import encode_image
 from storage.landmarks import keep_landmarks
 from storage.latents import LatentStore
@@ -18,11 +18,12 @@ from storage.metrics import write_shard
 from storage.plan import keep_plan
 from storage.uris import join
 from styleclip.bundles.load import Bundle
+from styleclip.encode import invert_images
 from styleclip.methods.measures import inversion_measures, see
 from styleclip.passes import pass_size
+from styleclip.pixels import from_bytes, to_bytes
 from styleclip.precision import Precision, computing_in
 from tasks.edit.plan import (
-    check_can_invert,
     fingerprint_of,
     missing_shards,
     package_version,
@@ -32,8 +33,7 @@ from tasks.edit.plan import (
     to_retry,
 )
 from tasks.inputs.align import Align, alignment_of, faces_in, landmarks_for
-from tasks.inputs.decode import Failure, decode, to_bytes, to_device
-from tasks.inputs.encode import invert_images
+from tasks.inputs.decode import decode
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
@@ -88,7 +88,7 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
     folder = list_images(job.images, job.output)
     found = landmarks_for(job.align, job.landmarks, job.images, folder)
     models = bundle(job.bundle, job.device)
-    encoder = check_can_invert(models)
+    encoder = models.need_encoder()
     fingerprint = {
         **fingerprint_of("invert", models, job.precision),
         "save_reconstruction": job.save_reconstruction,
@@ -139,7 +139,7 @@ def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
     """Codes of one shard's images; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
     plan = plan_of(job.output)
     models = bundle(job.bundle, job.device)
-    encoder = check_can_invert(models)
+    encoder = models.need_encoder()
     images = plan.shards[shard]
     watch = Stopwatch(models.device)
     with watch.time("decode"):
@@ -208,7 +208,7 @@ class Inverted:
 @torch.inference_mode()
 def _invert(job: InvertJob, models: Bundle, images: np.ndarray, halvings: int, watch: Stopwatch) -> Inverted:
     with watch.time("invert"):
-        source = to_device(images, models.device)
+        source = from_bytes(images, models.device)
         w = invert_images(models, source, job.refine_steps, halvings)
     with watch.time("metrics"):
         reconstruction = models.generator.synthesize(models.generator.styles(w))

@@ -14,12 +14,12 @@ from prefect import task
 from torch import Tensor
 
 from storage.directions import DirectionStore
+from storage.errors import Failure
 from styleclip.bundles.load import Bundle
 from styleclip.directions import channel_direction_sums, resultant_length, style_statistics
 from styleclip.errors import EditError, StyleclipError
 from styleclip.precision import Precision, computing_in
 from styleclip.seeds import sample_z
-from tasks.inputs.decode import Failure
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle

@@ -101,7 +101,7 @@ def _wrong_call(error: Exception) -> str | None:
     # imported when there is something to explain, not before every verb
     from pydantic import ValidationError
 
-    from flows.forms.grid import first_complaint
+    from flows.forms.files import first_complaint
     from storage.errors import StorageError
     from styleclip.errors import StyleclipError
 

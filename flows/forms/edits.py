@@ -1,181 +1,229 @@
-"""One edit in words, of any method."""
+"""One edit in words: a form per method, each with its own fields and their true defaults.
+
+In Prefect's run form every form is a tab. Its schema is published as `anyOf`, because the form of the V2 UI loses its
+way in a `oneOf`, and `method` is required in all but the first, because the server looks at nothing else to tell them
+apart. Both UIs send every default, so a default must never contradict what was asked for.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import difflib
+import itertools
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
-Method = Literal["global", "global-weighted", "optimize", "mapper"]
+from styleclip.edits import Edit, GlobalEdit, MapperEdit, OptimizeEdit
+from styleclip.settings import OptimizationSettings
 
-DEFAULT_ALPHA = {"global": 4.0, "global-weighted": 4.0, "mapper": 1.0}
-DEFAULT_CHANNELS = 20
-OPTIMIZE_DEFAULTS: dict[str, Any] = {
-    "space": "w+",
-    "steps": 300,
-    "learning_rate": 0.1,
-    "lambda_l2": 0.008,
-    "lambda_id": 0.0,
-    "torgb": False,
-    "patience": 0,
-    "relative": 0.0,
-    "in_sigma": False,
-    "clip_noise": 0.0,
-    "clip_shift": 0.0,
-    "latent_noise": 0.0,
-    "keep_every": 0,
-}
-"""The published ones (paper §4, and the code's λ_L2 and λ_ID); those from `patience` on are ours, and off."""
-
-FIELDS_OF = {
-    "alpha": ("global", "global-weighted", "mapper"),
-    "beta": ("global", "global-weighted"),
-    "channels": ("global", "global-weighted", "optimize"),
-    "mapper": ("mapper",),
-    **dict.fromkeys(OPTIMIZE_DEFAULTS, ("optimize",)),
-}
-"""Field → the methods that it says something to."""
+TARGET = 'What the image shall show, for example "a face with red hair".'
+PAPER = OptimizationSettings()
+NO_LIMIT = 0
 
 
-class EditSpec(BaseModel):
-    """One edit in words; lists of strengths make a grid of edits. Empty fields take the defaults of the method."""
+def _method_is_required(schema: dict[str, Any]) -> None:
+    schema["required"] = ["method", *(name for name in schema.get("required", []) if name != "method")]
+
+
+def _any_of(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = schema.pop("oneOf")
+
+
+class _Form(BaseModel):
+    """What the forms of all methods share."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    target: str | None = Field(
-        default=None,
-        description='What the image shall show, for example "a face with red hair"; a mapper knows its own.',
-        min_length=1,
-    )
-    neutral: str | None = Field(
-        default=None,
+    method: str
+    target: str
+    neutral: str = Field(
+        default="",
         description='What it shows now, for example "a face"; empty: the neutral words of the bundle.',
     )
-    name: str | None = Field(
-        default=None,
+    name: str = Field(
+        default="",
         description="Name of the edit and of its folder; empty: made from the words that target adds to neutral.",
     )
-    method: Method = Field(
-        default="global",
-        description="global: the directions of the paper; global-weighted: channels weighted by how much they move; "
-        "optimize: every image finds its own latent code, slowly; mapper: a trained network, in one pass.",
-    )
-    alpha: float | list[float] | None = Field(
-        default=None,
-        description="global: strength in standard deviations of the strongest channel, negative turns the edit "
-        "around, default 4. mapper: factor of its step, default 1.",
-    )
-    beta: float | list[float] | None = Field(
-        default=None, description="global: channels whose |Δi·Δt| is below this stay as they are (0 … 1)."
-    )
-    channels: int | list[int] | None = Field(
-        default=None,
-        description=f"global: instead of beta, how many channels may move; neither given: {DEFAULT_CHANNELS}. optimize "
-        "in s: only so many channels move, those that answer most strongly to the words; empty: all.",
-    )
-    space: Literal["w+", "s"] | None = Field(
-        default=None, description="optimize: what is moved, W+ (default) or the style channels."
-    )
-    steps: int | None = Field(
-        default=None, ge=1, le=100_000, description="optimize: steps of Adam, default 300."
-    )
-    learning_rate: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="optimize: largest step size, default 0.1."
-    )
-    lambda_l2: float | list[float] | None = Field(
-        default=None,
-        description="optimize: weight of the squared distance from the source, default 0.008; smaller edits more.",
-    )
-    lambda_id: float | None = Field(
-        default=None,
-        ge=0,
-        allow_inf_nan=False,
-        description="optimize: weight of keeping the face's identity, default 0; needs an identity network.",
-    )
-    torgb: bool | None = Field(
-        default=None, description="optimize in s: move the channels of ToRGB layers, too; default no."
-    )
-    patience: int | None = Field(
-        default=None,
-        ge=0,
-        description="optimize: an image stops when its loss has not fallen for this many steps; default 0, never.",
-    )
-    relative: float | None = Field(
-        default=None,
-        ge=0,
-        allow_inf_nan=False,
-        description="optimize: instead of at the words alone, aim at what CLIP sees in the image, moved so far from "
-        "neutral to target: keeps more of the image. Default 0, the published aim.",
-    )
-    in_sigma: bool | None = Field(
-        default=None,
-        description="optimize in s: channels move in units of their standard deviation, and those that no picture "
-        "varies stay; default no.",
-    )
-    clip_noise: float | None = Field(
-        default=None,
-        ge=0,
-        allow_inf_nan=False,
-        description="optimize: deviation of the noise that is put on the picture before CLIP sees it, another at "
-        "every step: harder to please CLIP without changing the picture. Default 0.",
-    )
-    clip_shift: float | None = Field(
-        default=None,
-        ge=0,
-        le=0.5,
-        description="optimize: CLIP sees the picture shifted by at most this share of its side, anew at every step. "
-        "Default 0.",
-    )
-    latent_noise: float | None = Field(
-        default=None,
-        ge=0,
-        allow_inf_nan=False,
-        description="optimize: deviation of the noise on what moves, in its units, at the first step; it fades in "
-        "three quarters of the steps. Leads out of places where CLIP shows no way. Default 0.",
-    )
-    keep_every: int | None = Field(
-        default=None, ge=0, description="optimize: keep a picture every so many steps; default 0, none."
-    )
-    mapper: str | None = Field(
-        default=None,
-        min_length=1,
-        description="mapper: file of a trained mapper, or the name of one that the bundle ships.",
-    )
 
-    @field_validator("alpha", "beta", "channels", "lambda_l2")
+    lists: ClassVar[tuple[str, ...]] = ()
+    """Fields that may hold a list: each makes a grid of edits."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        # an empty field in a file stands for its default
+        given = {name: value for name, value in values.items() if value is not None}
+        for name in given:
+            if name not in cls.model_fields:
+                raise ValueError(_why_unknown(str(name), given.get("method", "global")))
+        return given
+
+    @field_validator("*", mode="after")
     @classmethod
     def _lists_are_not_empty(cls, value: Any) -> Any:
         if isinstance(value, list) and not value:
             raise ValueError("an empty list of strengths leaves no edit")
         return value
 
-    @model_validator(mode="after")
-    def _fields_belong_to_the_method(self) -> EditSpec:
-        for name, methods in FIELDS_OF.items():
-            if getattr(self, name) is not None and self.method not in methods:
-                raise ValueError(
-                    f"'{name}' belongs to the method {methods[0]}, this edit is of '{self.method}'"
-                )
-        if self.method == "mapper":
-            if self.mapper is None:
-                raise ValueError(
-                    "the method mapper needs 'mapper': a file, or the name of one that the bundle ships"
-                )
-        elif self.target is None:
-            raise ValueError("'target' is missing: say what the image shall show")
-        return self
+    @abstractmethod
+    def strengths(self) -> list[tuple[str, dict[str, Any]]]:
+        """(suffix of the name, fields of the `Edit`) of every edit that the form's lists unfold into."""
+
+    @abstractmethod
+    def edit(self, name: str, neutral: str, strengths: Mapping[str, Any]) -> Edit:
+        """One of these edits."""
+
+
+class GlobalForm(_Form):
+    """The directions of the paper: one step in style space for every image."""
+
+    model_config = ConfigDict(title="global")
+
+    method: Literal["global", "global-weighted"] = Field(
+        default="global",
+        description="global: the directions of the paper; global-weighted: channels weighted by how much they move.",
+    )
+    target: str = Field(min_length=1, description=TARGET)
+    alpha: float | list[float] = Field(
+        default=GlobalEdit.alpha,
+        description="Strength in standard deviations of the strongest channel; negative turns the edit around.",
+    )
+    channels: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] = Field(
+        default=20, description="How many channels may move: those that answer most strongly to the words."
+    )
+    beta: Annotated[float, Field(ge=0, le=1)] | list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        default=0.0,
+        description="Instead of channels: those whose |Δi·Δt| is below this stay as they are (0 … 1); 0: not used.",
+    )
 
     @model_validator(mode="after")
-    def _strengths_make_sense(self) -> EditSpec:
-        if self.beta is not None and self.channels is not None:
+    def _one_of_them_chooses(self) -> GlobalForm:
+        if self.by_beta and self.channels != GlobalForm.model_fields["channels"].default:
             raise ValueError("give beta or channels, not both: each of them chooses the channels")
-        if any(beta < 0 or beta > 1 for beta in listed(self.beta)):
-            raise ValueError("beta is a threshold on |Δi·Δt| and lies between 0 and 1")
-        if any(count < 1 for count in listed(self.channels)):
-            raise ValueError("channels must be at least 1")
-        if any(not 0 <= weight < float("inf") for weight in listed(self.lambda_l2)):
-            raise ValueError("lambda_l2 is the weight of a distance: 0 or more")
-        if self.method == "optimize" and self.channels is not None and (self.space != "s" or self.torgb):
+        return self
+
+    @property
+    def by_beta(self) -> bool:
+        """Whether beta chooses the channels: it does where it is above 0, or where it alone was given."""
+        return listed(self.beta) != [0.0] or (
+            "beta" in self.model_fields_set and "channels" not in self.model_fields_set
+        )
+
+    def strengths(self) -> list[tuple[str, dict[str, Any]]]:
+        if self.by_beta:
+            chosen = [(f"b{beta:g}", {"beta": beta, "channels": None}) for beta in listed(self.beta)]
+        else:
+            chosen = [(f"c{count}", {"beta": None, "channels": count}) for count in listed(self.channels)]
+        return [
+            (f"a{alpha:g}_{suffix}", {"alpha": alpha} | choice)
+            for alpha in listed(self.alpha)
+            for suffix, choice in chosen
+        ]
+
+    def edit(self, name: str, neutral: str, strengths: Mapping[str, Any]) -> GlobalEdit:
+        return GlobalEdit(name=name, method=self.method, target=self.target, neutral=neutral, **strengths)
+
+
+class MapperForm(_Form):
+    """A trained network, in one pass."""
+
+    model_config = ConfigDict(title="mapper", json_schema_extra=_method_is_required)
+
+    method: Literal["mapper"] = Field(default="mapper", json_schema_extra={"enum": ["mapper"]})
+    mapper: str = Field(
+        min_length=1, description="File of a trained mapper, or the name of one that the bundle ships."
+    )
+    target: str = Field(default="", description=f"{TARGET} Empty: what the mapper was trained for.")
+    alpha: float | list[float] = Field(default=MapperEdit.alpha, description="Factor of the mapper's step.")
+
+    def strengths(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(f"a{alpha:g}", {"alpha": alpha}) for alpha in listed(self.alpha)]
+
+    def edit(self, name: str, neutral: str, strengths: Mapping[str, Any]) -> MapperEdit:
+        return MapperEdit(
+            name=name, target=self.target or None, neutral=neutral, mapper=self.mapper, **strengths
+        )
+
+
+class OptimizeForm(_Form):
+    """Every image finds its own latent code, slowly; the defaults are the published ones."""
+
+    model_config = ConfigDict(title="optimize", json_schema_extra=_method_is_required)
+
+    method: Literal["optimize"] = Field(default="optimize", json_schema_extra={"enum": ["optimize"]})
+    target: str = Field(min_length=1, description=TARGET)
+    space: Literal["w+", "s"] = Field(
+        default=PAPER.space, description="What is moved: W+, or the style channels of the convolutions."
+    )
+    steps: int = Field(default=PAPER.steps, ge=1, le=100_000, description="Steps of Adam.")
+    learning_rate: float = Field(default=PAPER.learning_rate, gt=0, description="Largest step size.")
+    lambda_l2: Annotated[float, Field(ge=0)] | list[Annotated[float, Field(ge=0)]] = Field(
+        default=PAPER.lambda_l2,
+        description="Weight of the squared distance from the source; smaller edits more.",
+    )
+    lambda_id: float = Field(
+        default=PAPER.lambda_id,
+        ge=0,
+        description="Weight of keeping the face's identity; above 0 it needs an identity network.",
+    )
+    torgb: bool = Field(default=PAPER.torgb, description="In s: move the channels of ToRGB layers, too.")
+    patience: int = Field(
+        default=PAPER.patience,
+        ge=0,
+        description="An image stops when its loss has not fallen for this many steps; 0: never.",
+    )
+    relative: float = Field(
+        default=OptimizeEdit.relative,
+        ge=0,
+        description="Instead of at the words alone, aim at what CLIP sees in the image, moved so far from neutral to "
+        "target: keeps more of the image. 0: the published aim.",
+    )
+    in_sigma: bool = Field(
+        default=PAPER.in_sigma,
+        description="In s: channels move in units of their standard deviation, and those that no picture varies stay.",
+    )
+    clip_noise: float = Field(
+        default=PAPER.clip_noise,
+        ge=0,
+        description="Deviation of the noise that is put on the picture before CLIP sees it, another at every step: "
+        "harder to please CLIP without changing the picture.",
+    )
+    clip_shift: float = Field(
+        default=PAPER.clip_shift,
+        ge=0,
+        le=0.5,
+        description="CLIP sees the picture shifted by at most this share of its side, anew at every step.",
+    )
+    latent_noise: float = Field(
+        default=PAPER.latent_noise,
+        ge=0,
+        description="Deviation of the noise on what moves, in its units, at the first step; it fades in three quarters "
+        "of the steps. Leads out of places where CLIP shows no way.",
+    )
+    channels: Annotated[int, Field(ge=0)] | list[Annotated[int, Field(ge=1)]] = Field(
+        default=NO_LIMIT,
+        description="In s: only so many channels move, those that answer most strongly to the words; 0: all.",
+    )
+    keep_every: int = Field(
+        default=OptimizeEdit.keep_every, ge=0, description="Keep a picture every so many steps; 0: none."
+    )
+
+    @model_validator(mode="after")
+    def _what_needs_s(self) -> OptimizeForm:
+        if listed(self.channels) != [NO_LIMIT] and (self.space != "s" or self.torgb):
             raise ValueError(
                 "channels chooses style channels of convolutions, so it needs space: s, without torgb"
             )
@@ -185,7 +233,66 @@ class EditSpec(BaseModel):
             raise ValueError("in_sigma is about style channels, so it needs space: s")
         return self
 
+    def strengths(self) -> list[tuple[str, dict[str, Any]]]:
+        return [
+            (
+                f"l{weight:g}" + (f"_c{count}" if count else ""),
+                {"lambda_l2": weight, "channels": count or None},
+            )
+            for weight, count in itertools.product(listed(self.lambda_l2), listed(self.channels))
+        ]
+
+    def edit(self, name: str, neutral: str, strengths: Mapping[str, Any]) -> OptimizeEdit:
+        same = self.model_dump(exclude={"name", "neutral", *strengths})
+        return OptimizeEdit(name=name, neutral=neutral, **same, **strengths)
+
+
+FORMS: dict[str, type[_Form]] = {
+    "global": GlobalForm,
+    "global-weighted": GlobalForm,
+    "mapper": MapperForm,
+    "optimize": OptimizeForm,
+}
+"""Method → what it can be asked for."""
+
+
+def _why_unknown(name: str, method: str) -> str:
+    """Why a form has no such field: it belongs to another method, or is misspelt."""
+    owners = [other for other, form in FORMS.items() if name in form.model_fields]
+    if owners:
+        return f"'{name}' belongs to the method {owners[0]}, this edit is of '{method}'"
+    known = sorted({field for form in FORMS.values() for field in form.model_fields})
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"unknown field '{name}'" + (
+        f"; did you mean '{near[0]}'?" if near else f" (known: {', '.join(known)})"
+    )
+
+
+def _tag(value: Any) -> str:
+    method = (
+        value.get("method") or "global" if isinstance(value, Mapping) else getattr(value, "method", "global")
+    )
+    return "global" if method == "global-weighted" else str(method)
+
+
+EditForm = Annotated[
+    Annotated[GlobalForm, Tag("global")]
+    | Annotated[MapperForm, Tag("mapper")]
+    | Annotated[OptimizeForm, Tag("optimize")],
+    Discriminator(_tag),
+    Field(json_schema_extra=_any_of),
+]
+"""An edit of any method; without `method` it is of the method global."""
+
+AnyForm = GlobalForm | MapperForm | OptimizeForm
+_ADAPTER: TypeAdapter[AnyForm] = TypeAdapter(EditForm)
+
+
+def edit_form(**values: Any) -> AnyForm:
+    """The form of the method that `values` name. Raises pydantic's ValidationError."""
+    return _ADAPTER.validate_python(values)
+
 
 def listed(value: Any) -> list[Any]:
-    """A strength or a list of strengths as a list; nothing given is an empty one."""
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
+    """A strength or a list of strengths as a list."""
+    return list(value) if isinstance(value, list) else [value]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from flows.forms.grid import first_complaint, slug
+from flows.forms.grid import slug
 from styleclip.errors import EditError
 
 Level = Literal["coarse", "medium", "fine"]
@@ -54,7 +52,7 @@ class MapperSpec(BaseModel):
 
     @model_validator(mode="after")
     def _levels_belong_to_levels(self) -> MapperSpec:
-        if self.space != "levels" and "levels" in self.model_fields_set:
+        if self.space != "levels" and self.levels != MapperSpec.model_fields["levels"].default:
             raise ValueError(f"'levels' belongs to the space levels, this mapper is of space '{self.space}'")
         return self
 
@@ -68,30 +66,3 @@ def plain(specs: list[MapperSpec], neutral: str) -> list[dict[str, Any]]:
         | {"name": slug(spec.name or spec.target) or "mapper", "neutral": spec.neutral or neutral}
         for spec in specs
     ]
-
-
-def read_attributes(path: str | Path) -> list[MapperSpec]:
-    """Read attributes from YAML: a list, or a mapping with `attributes` and, if wanted, `defaults` for all.
-
-    Raises EditError with the file, the attribute and the field that is wrong.
-    """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise EditError(f"attributes file {path} cannot be read: {' '.join(str(error).split())}") from error
-    content = {"attributes": content} if isinstance(content, list) else content
-    if not isinstance(content, dict) or not isinstance(content.get("attributes"), list):
-        raise EditError(f"attributes file {path}: expected a list, or a mapping with the key 'attributes'")
-    if unknown := sorted(set(content) - {"attributes", "defaults"}):
-        raise EditError(f"attributes file {path}: unknown key '{unknown[0]}' (known: attributes, defaults)")
-    specs = []
-    for number, entry in enumerate(content["attributes"], 1):
-        if not isinstance(entry, dict):
-            raise EditError(f"attributes file {path}, attribute {number}: expected a mapping with a target")
-        try:
-            specs.append(MapperSpec(**((content.get("defaults") or {}) | entry)))
-        except (ValidationError, TypeError) as error:
-            raise EditError(
-                f"attributes file {path}, attribute {number}: {first_complaint(error)}"
-            ) from error
-    return specs

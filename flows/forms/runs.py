@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from flows.forms.edits import EditSpec, Method
+from flows.forms.edits import EditForm
 from flows.forms.mappers import MapperSpec
 from storage.uris import refuse_secret
 from styleclip.precision import Precision
@@ -113,7 +113,7 @@ class EditParams(_Parameters):
 
     images: str = Field(description=f"{IMAGE_FOLDER}; or a latents store that invert or an import has made.")
     output: str = Field(description=f"Run folder for the plan, the images and the metrics. {DATE}")
-    edits: list[EditSpec] = Field(
+    edits: list[EditForm] = Field(
         default_factory=list, description="The edits; lists of strengths make a grid."
     )
     edits_file: str | None = Field(default=None, description="YAML, TOML or JSON file with more edits.")
@@ -200,7 +200,7 @@ class EvaluateParams(_Parameters):
     methods: list[Literal["global", "global-weighted"]] = Field(
         default=["global"], description="global: the paper's directions; global-weighted: our variant."
     )
-    compare: list[Method] = Field(
+    compare: list[Literal["global", "global-weighted", "mapper", "optimize"]] = Field(
         default_factory=list,
         description="Instead of choosing strengths: these methods on the same images, at matched strength.",
     )

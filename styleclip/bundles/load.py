@@ -60,6 +60,14 @@ class Bundle:
         """Where all models are."""
         return self.clip.device
 
+    def need_encoder(self) -> Encoder | E4e:
+        """The encoder. Raises BundleError for a bundle that cannot turn images into latent codes."""
+        if self.encoder is None:
+            raise BundleError(
+                f"bundle '{self.name}' names no encoder, so images cannot be inverted: add one to its file"
+            )
+        return self.encoder
+
 
 def pick_device(device: str) -> torch.device:
     """ "auto" is CUDA when there is one. Raises BundleError for a device that this machine lacks."""

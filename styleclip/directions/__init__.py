@@ -6,6 +6,7 @@ from styleclip.directions.channel import (
     passes_of,
     resultant_length,
 )
+from styleclip.directions.loaded import ChannelDirections
 from styleclip.directions.statistics import StyleStatistics, style_statistics
 from styleclip.directions.style import (
     StyleDirection,
@@ -17,6 +18,7 @@ from styleclip.directions.style import (
 from styleclip.directions.text import embed_prompt, text_direction
 
 __all__ = [
+    "ChannelDirections",
     "StyleDirection",
     "StyleStatistics",
     "channel_direction_sums",

@@ -6,8 +6,7 @@ from styleclip.networks.mapper import (
     LatentMapper,
     MapperConfig,
     MapperSpace,
-    build_mapper,
     stack,
 )
 
-__all__ = ["LEVELS", "LatentMapper", "MapperConfig", "MapperSpace", "Ranger", "build_mapper", "stack"]
+__all__ = ["LEVELS", "LatentMapper", "MapperConfig", "MapperSpace", "Ranger", "stack"]

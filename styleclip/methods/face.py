@@ -1,41 +1,59 @@
 """What every method of editing takes and gives, so that one run may mix them.
 
-A method is a class that satisfies `CompiledEdit`, and a function that makes it from an edit in words: see
-`tasks.edit.compile.COMPILERS`.
+A method is an `Edit`, what one edit asks for, and a function that makes a `CompiledEdit` of it;
+`styleclip.methods.METHODS` is the one place that lists them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from styleclip.bundles.load import Bundle
+from styleclip.directions import ChannelDirections
+from styleclip.edits import Edit
+from styleclip.errors import BundleError, EditError
 from styleclip.methods.measures import Seen
 from styleclip.methods.words import Wording
-from tasks.inputs.decode import Failure
-from tasks.process.models import ChannelDirections, bundle, directions, store_of
 
 
-@dataclass(frozen=True)
+def no_directions() -> ChannelDirections:
+    """For settings without a directions store: says what is missing."""
+    raise BundleError(
+        "this edit needs channel directions: make them with `styleclip precompute` and pass their store"
+    )
+
+
+@contextmanager
+def local_file(name: str) -> Iterator[Path]:
+    """A mapper's file by its path. Raises EditError when it is not there."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise EditError(f"mapper file {path} does not exist")
+    yield path
+
+
+@dataclass(frozen=True, eq=False)
 class Setting:
-    """Where edits are compiled: bundle, device, and the directions store that was asked for (None: the bundle's)."""
+    """What edits are compiled with: models, and how to get at directions and at mapper files when a method asks.
 
-    bundle: str
-    device: str
-    directions: str | None
+    `load_directions` raises BundleError where there are none; `mapper_file` holds a local file while its block runs.
+    """
 
-    @property
-    def models(self) -> Bundle:
-        """The models; the same object at every call in this process."""
-        return bundle(self.bundle, self.device)
+    models: Bundle
+    load_directions: Callable[[], ChannelDirections] = no_directions
+    mapper_file: Callable[[str], AbstractContextManager[Path]] = local_file
 
-    @property
+    @cached_property
     def channel_directions(self) -> ChannelDirections:
-        """The directions to use, checked to fit the bundle. Raises BundleError when there are none."""
-        return directions(store_of(self.bundle, self.device, self.directions), self.bundle, self.device)
+        """Δi_c of the models, loaded when first asked for."""
+        return self.load_directions()
 
 
 @dataclass(frozen=True)
@@ -64,15 +82,15 @@ class Edited:
     """What one edit made of a batch of n images.
 
     images float [n, 3, H, W] about [−1, 1] and styles [n, C_total], the style vectors that they were made from;
-    measures: metrics columns that only this method has, each [n];
-    failures: place in the batch → why there is no usable image at this place;
+    measures: metrics columns that only this method has, each [n], whole numbers as an integer dtype;
+    lost: place in the batch → why there is no usable image at this place;
     curves: name → [steps, n], NaN where an image had stopped; stages: step → picture on the way, uint8 [n, H, W, 3].
     """
 
     images: Tensor
     styles: Tensor
     measures: Mapping[str, Tensor] = field(default_factory=dict)
-    failures: Mapping[int, Failure] = field(default_factory=dict)
+    lost: Mapping[int, str] = field(default_factory=dict)
     curves: Mapping[str, Tensor] = field(default_factory=dict)
     stages: Mapping[int, Tensor] = field(default_factory=dict)
 
@@ -81,8 +99,8 @@ class CompiledEdit(Protocol):
     """One edit, ready for batches of images."""
 
     @property
-    def words(self) -> Mapping[str, Any]:
-        """The edit as planned; name, method, neutral and target at least."""
+    def edit(self) -> Edit:
+        """What was asked for; its target is never None here."""
 
     @property
     def wording(self) -> Wording:

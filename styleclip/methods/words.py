@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from torch import Tensor
 
 from styleclip.bundles.load import Bundle
 from styleclip.directions import embed_prompt, text_direction
+from styleclip.errors import PromptError
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,21 @@ class Wording:
     judge: tuple[Tensor, Tensor] | None = None
 
 
-def embed_words(models: Bundle, edit: Mapping[str, Any]) -> Wording:
-    """Embed `target` and `neutral` of a planned edit. Raises PromptError for words that CLIP cannot tell apart."""
-    target, neutral, templates = edit["target"], edit["neutral"], models.templates
+class Words(Protocol):
+    """Anything that says what images shall show, and what they show now (empty: the bundle's neutral words)."""
+
+    @property
+    def target(self) -> str | None: ...
+
+    @property
+    def neutral(self) -> str: ...
+
+
+def embed_words(models: Bundle, words: Words) -> Wording:
+    """Embed target and neutral. Raises PromptError for words that CLIP cannot tell apart, or for none."""
+    target, neutral, templates = words.target, words.neutral or models.neutral, models.templates
+    if not target:
+        raise PromptError("'target' is missing: say what the image shall show")
     judge = models.judge_clip
     return Wording(
         target=embed_prompt(models.clip, target, templates),

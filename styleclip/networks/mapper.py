@@ -14,6 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from styleclip.errors import EditError
+from styleclip.networks.generator import Generator
 from styleclip.networks.layers import scaled_leaky_relu
 
 MapperSpace = Literal["levels", "single", "s"]
@@ -54,6 +56,26 @@ class MapperConfig:
         if self.space == "single":
             return {"all": self.w_dim}
         return {f"layer_{number}": width for number, width in enumerate(self.widths)}
+
+    @classmethod
+    def for_generator(
+        cls, generator: Generator, space: MapperSpace, levels: Sequence[str] = LEVELS
+    ) -> MapperConfig:
+        """The shape that fits a generator. Raises EditError for levels that it has no rows for."""
+        if space == "s":
+            return cls("s", widths=tuple(layer.channels for layer in generator.layout.conv_layers))
+        if space == "single":
+            return cls("single", generator.w_dim)
+        if missing := [level for level in levels if generator.num_ws <= BOUNDS[level][0]]:
+            raise EditError(f"the generator has no {missing[0]} level: W+ has {generator.num_ws} rows")
+        return cls("levels", generator.w_dim, tuple(levels))
+
+    def fits(self, generator: Generator) -> bool:
+        """Whether a mapper of this shape can move codes of `generator`."""
+        try:
+            return self == self.for_generator(generator, self.space, self.levels)
+        except EditError:
+            return False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
@@ -145,11 +167,6 @@ class LatentMapper(nn.Module):
         with torch.no_grad():
             for name, value in self.state_dict().items():
                 value[index] = state[name][0]
-
-
-def build_mapper(values: Mapping[str, Any]) -> LatentMapper:
-    """A mapper of this configuration with fresh weights."""
-    return LatentMapper(MapperConfig.from_dict(values))
 
 
 def stack(mappers: Sequence[LatentMapper]) -> LatentMapper:

@@ -3,7 +3,7 @@
 from styleclip.optimization.latents import Moved
 from styleclip.optimization.optimize import Optimized, optimize_latents
 from styleclip.optimization.schedule import ramped_learning_rate
-from styleclip.optimization.settings import OptimizationSettings, Space
+from styleclip.settings import OptimizationSettings, Space
 
 __all__ = [
     "Moved",

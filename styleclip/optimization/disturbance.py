@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from styleclip.optimization.schedule import ramped_noise
-from styleclip.optimization.settings import OptimizationSettings
+from styleclip.settings import OptimizationSettings
 
 SEEDS_OF_CODES = 1 << 31
 """The numbers for latent codes are drawn with seeds from here on, those for pictures with seeds below; torch's

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from styleclip.networks.generator import Generator
-from styleclip.optimization.settings import Space
 from styleclip.passes import in_passes
+from styleclip.settings import Space
 
 
 class Moved:

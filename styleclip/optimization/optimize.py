@@ -14,8 +14,8 @@ from styleclip.networks.generator import Generator
 from styleclip.optimization.disturbance import disturb_codes, disturb_pictures
 from styleclip.optimization.latents import Moved
 from styleclip.optimization.schedule import ramped_learning_rate
-from styleclip.optimization.settings import OptimizationSettings
 from styleclip.passes import filled, in_passes, pass_size
+from styleclip.settings import OptimizationSettings
 
 PLATEAU = 1e-4
 """A loss must fall by this much to count as falling; 1 − cos is of size 1, so this is a hundredth of a percent."""

@@ -19,9 +19,7 @@ from storage.landmarks import keep_landmarks
 from storage.metrics import finished_shards
 from storage.plan import PlannedImage, RunPlan, keep_plan, load_plan
 from styleclip.bundles.load import Bundle, read_bundle
-from styleclip.errors import BundleError
-from styleclip.networks.e4e import E4e
-from styleclip.networks.encoder import Encoder
+from styleclip.edits import Edit
 from styleclip.precision import Precision
 from tasks.edit.compile import compile_edits
 from tasks.inputs.align import Align, alignment_of
@@ -115,15 +113,6 @@ def plan_of(run_dir: str) -> RunPlan:
     return plan
 
 
-def check_can_invert(models: Bundle) -> Encoder | E4e:
-    """The bundle's encoder. Raises BundleError when it cannot turn images into latent codes."""
-    if models.encoder is None:
-        raise BundleError(
-            f"bundle '{models.name}' names no encoder, so images cannot be inverted: add one to its file"
-        )
-    return models.encoder
-
-
 def plan_for(
     folder: ImageFolder, edits: Sequence[Mapping[str, Any]], shard_size: int, fingerprint: Mapping[str, Any]
 ) -> RunPlan:
@@ -150,7 +139,7 @@ def to_retry(run_dir: str, flow: str, wanted: bool) -> Failures:
 
 
 @task(name="plan", task_run_name="plan {job.output}")
-def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
+def plan_edits(job: EditJob, edits: list[Edit]) -> Planned:
     """Check everything that can be checked before the first image, then write the plan or find it unchanged.
 
     Raises StorageError for an empty folder, BundleError, PromptError and EditError for edits that cannot be done,
@@ -163,7 +152,7 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
     else:
         folder, found = list_folder(job.images, job.align, job.landmarks, job.output)
         models = bundle(job.bundle, job.device)
-        check_can_invert(models)
+        models.need_encoder()
         images, skipped = hashed(folder), folder.skipped
     compiled = compile_edits(job.bundle, job.device, job.directions, edits)
     fingerprint: dict[str, Any] = {
@@ -175,9 +164,9 @@ def plan_edits(job: EditJob, edits: list[dict[str, Any]]) -> Planned:
         "from_latents": from_latents,
         "refine_steps": job.refine_steps,
         **alignment_of(job.align, found, models),
-        "edits": {edit.words["name"]: dict(edit.fingerprint) for edit in compiled},
+        "edits": {edit.edit.name: dict(edit.fingerprint) for edit in compiled},
     }
-    plan = RunPlan(tuple(images), tuple(edits), job.shard_size, fingerprint)
+    plan = RunPlan(tuple(images), tuple(edit.to_plan() for edit in edits), job.shard_size, fingerprint)
     failed = to_retry(job.output, "edit", job.retry_failed)
     keep_plan(job.output, plan, failed.images)
     plan = plan_of(job.output)

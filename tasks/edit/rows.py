@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from storage.errors import Failure
 from storage.plan import PlannedImage
 from styleclip.methods.face import CompiledEdit
 from tasks.edit.plan import EditJob, package_version
-from tasks.inputs.decode import Failure
 from tasks.process.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from tasks.edit.shard import Batch, EditedPart
-
-WHOLE_NUMBERS = {"steps"}
-"""Measures that count something; the others are real numbers."""
 
 
 def edit_rows(
@@ -62,7 +59,7 @@ def _measured(part: EditedPart, rows: Sequence[dict[str, Any]]) -> None:
         for row, value in zip(rows, values, strict=True):
             row["batch"] = part.batch
             if row["status"] == "ok":
-                row[name] = int(value) if name in WHOLE_NUMBERS else value
+                row[name] = value
                 row["output"] = f"images/{row['edit']}/{row['image_id']}.png"
 
 
@@ -71,14 +68,19 @@ def _failed(failure: Failure) -> dict[str, Any]:
 
 
 def _words(edit: CompiledEdit) -> dict[str, Any]:
-    words = {name: edit.words[name] for name in ("method", "neutral", "target")}
-    unknown = ", ".join(edit.wording.unknown_words) or None
-    return {"edit": edit.words["name"]} | words | {"unknown_words": unknown} | dict(edit.columns)
+    asked, unknown = edit.edit, ", ".join(edit.wording.unknown_words) or None
+    words = {
+        "method": asked.method,
+        "neutral": asked.neutral,
+        "target": asked.target,
+        "unknown_words": unknown,
+    }
+    return {"edit": asked.name} | words | dict(edit.columns)
 
 
 def _time(edit: CompiledEdit, watch: Stopwatch, images: int) -> dict[str, float]:
     """Each edit has its own time: an optimization takes a thousand times longer than a direction."""
-    spent = watch.ms.get(f"edit/{edit.words['name']}")
+    spent = watch.ms.get(f"edit/{edit.edit.name}")
     return {} if spent is None else {"ms_edit": spent / images}
 
 
@@ -102,7 +104,7 @@ def curve_frame(edits: Sequence[CompiledEdit], batches: Sequence[Batch], ids: Se
         mean = single.groupby("step", as_index=False).mean(numeric_only=True)
         mean["images"] = single.groupby("step").size().to_numpy()
         frames.append(pd.concat([single.assign(images=1), mean], ignore_index=True))
-        frames[-1].insert(0, "edit", edit.words["name"])
+        frames[-1].insert(0, "edit", edit.edit.name)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 

@@ -11,19 +11,20 @@ from prefect import task
 from torch import Tensor
 
 from storage.curves import write_curves
+from storage.errors import Failure
 from storage.metrics import write_shard
 from storage.uris import join
 from styleclip.bundles.load import Bundle
-from styleclip.methods.face import CompiledEdit, InvertedBatch
+from styleclip.encode import invert_images
+from styleclip.methods import CompiledEdit, InvertedBatch, read_edit
 from styleclip.methods.measures import edit_measures, inversion_measures, see
 from styleclip.passes import pass_size
+from styleclip.pixels import from_bytes, to_bytes
 from styleclip.precision import computing_in
 from tasks.edit.compile import compile_edits
 from tasks.edit.plan import EditJob, plan_of, run_id
 from tasks.edit.rows import curve_frame, edit_rows
 from tasks.edit.writing import picture_writer
-from tasks.inputs.decode import Failure, to_bytes, to_device
-from tasks.inputs.encode import invert_images
 from tasks.inputs.images_or_codes import read_inputs
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
@@ -104,7 +105,7 @@ def edit_batch(shop: Shop, inputs: np.ndarray, positions: list[int]) -> Batch:
         if inputs.ndim == 3:
             w = torch.from_numpy(inputs).to(models.device)
         else:
-            source = to_device(inputs, models.device)
+            source = from_bytes(inputs, models.device)
             w = invert_images(models, source, job.refine_steps, shop.sizes.inversion.halvings)
         s = models.generator.styles(w)
         reconstruction = models.generator.synthesize(s)
@@ -126,7 +127,7 @@ def edit_batch(shop: Shop, inputs: np.ndarray, positions: list[int]) -> Batch:
 
 def _apply(shop: Shop, edit: CompiledEdit, size: Halving, inverted: InvertedBatch, batch: Batch) -> None:
     """One edit on a batch, in as many parts as the memory asks for."""
-    name = edit.words["name"]
+    name = edit.edit.name
 
     def work(rows: slice) -> tuple[EditedPart, dict[str, np.ndarray]]:
         part, positions = inverted.part(rows, size.halvings), batch.positions[rows]
@@ -138,12 +139,13 @@ def _apply(shop: Shop, edit: CompiledEdit, size: Halving, inverted: InvertedBatc
             sound = edited.images.flatten(1).isfinite().all(dim=1) & measures["delta_norm"].isfinite()
             kept = on_host(measures | dict(edited.measures) | {SOUND: sound})
         lost = {place: NOT_FINITE for place, good in enumerate(kept.pop(SOUND)) if not good}
+        lost |= {place: Failure("NotFinite", why) for place, why in edited.lost.items()}
         pictures = {f"images/{name}/{{}}.png": to_bytes(edited.images)}
         pictures |= {f"steps/{name}/{{}}/{step:04d}.png": stage for step, stage in edited.stages.items()}
         return EditedPart(
             positions=positions,
             measures=kept,
-            failures={positions[place]: why for place, why in (lost | dict(edited.failures)).items()},
+            failures={positions[place]: why for place, why in lost.items()},
             curves={curve: values.cpu().numpy() for curve, values in edited.curves.items()},
             batch=min(shop.sizes.inversion.size, size.size),
         ), {file: each.cpu().numpy() for file, each in pictures.items()}
@@ -165,11 +167,14 @@ def _apply(shop: Shop, edit: CompiledEdit, size: Halving, inverted: InvertedBatc
 
 
 def on_host(measures: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    """Measures, each [n] on the device, as numbers: one transfer for all of them."""
+    """Measures, each [n] on the device, as numbers, whole ones as such: one transfer for all of them."""
     if not measures:
         return {}
     table = torch.stack([values.double() for values in measures.values()]).tolist()
-    return dict(zip(measures, table, strict=True))
+    return {
+        name: row if values.is_floating_point() else [int(value) for value in row]
+        for (name, values), row in zip(measures.items(), table, strict=True)
+    }
 
 
 @task(
@@ -184,7 +189,7 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     """Edit the images of one shard; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
     plan = plan_of(job.output)
     models = bundle(job.bundle, job.device)
-    edits = compile_edits(job.bundle, job.device, job.directions, plan.edits)
+    edits = compile_edits(job.bundle, job.device, job.directions, [read_edit(edit) for edit in plan.edits])
     watch = Stopwatch(models.device)
     images = plan.shards[shard]
     ids = [image.id for image in images]

@@ -15,14 +15,14 @@ from storage.images import encode_image
 from storage.uris import join
 from styleclip.bundles.load import Bundle
 from styleclip.match_strength import match_strength
-from styleclip.methods.face import CompiledEdit, InvertedBatch
+from styleclip.methods import CompiledEdit, Edit, InvertedBatch
 from styleclip.methods.measures import see
 from styleclip.metrics import clip_similarity, directional_similarity, identity_similarity, pixel_distance
+from styleclip.pixels import to_bytes
 from styleclip.precision import computing_in
 from styleclip.probes import Probe
 from tasks.edit.compile import compile_edits
 from tasks.evaluate.pictures import MatchJob, Source, Sources, sources
-from tasks.inputs.decode import to_bytes
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle
 from tasks.process.stopwatch import Stopwatch
@@ -45,7 +45,7 @@ class _Stepped:
 @task(name="compare methods", task_run_name="methods: {group}")
 @device_limit()
 @computing_in("float32")
-def compare_methods(job: MatchJob, group: str, edits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def compare_methods(job: MatchJob, group: str, edits: list[Edit]) -> list[dict[str, Any]]:
     """The same words by several methods; one row per method, the first of which sets the strength of the others.
 
     In the style space every method is a step, Δs of an image, that can be taken further or less far: G(s + kΔs). The
@@ -81,7 +81,7 @@ def _compare(
             strength, matched = match.strength, match.matched
         stepped = _step(models, edit, found.score, job.batch)
         rows.append(
-            {"edit": group, "method": edit.words["method"], "strength": strength, "matched": matched}
+            {"edit": group, "method": edit.edit.method, "strength": strength, "matched": matched}
             | _score(models, edit, found.score, found.scorer, stepped, strength, job.batch)
         )
         strip.append(_first(models, found.score, stepped, strength))
@@ -102,7 +102,7 @@ def _step(models: Bundle, edit: CompiledEdit, source: Source, batch: int) -> _St
         seen = see(models, models.generator.synthesize(s))
         with watch.time("edit"):
             edited = edit.apply(models, InvertedBatch(source.w[part], s, seen))
-        good = [place for place in range(len(part)) if place not in edited.failures]
+        good = [place for place in range(len(part)) if place not in edited.lost]
         rows.append(part[good])
         steps.append((edited.styles - s)[good])
     return _Stepped(torch.cat(rows), torch.cat(steps), watch.ms["edit"] / len(source.rows))

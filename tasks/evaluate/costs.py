@@ -9,7 +9,7 @@ import torch
 from prefect import task
 
 from styleclip.directions import channel_direction_sums, style_statistics
-from styleclip.methods.face import InvertedBatch
+from styleclip.methods import METHODS, Edit, InvertedBatch, OptimizeEdit
 from styleclip.methods.measures import see
 from styleclip.precision import computing_in
 from styleclip.seeds import sample_z
@@ -29,24 +29,24 @@ PUBLISHED = (
     {"method": "global", "preprocessing_s": 4 * 3600.0, "training_s": None, "inference_s": 0.072},
 )
 """Table 1 of the paper, on a GTX 1080 Ti at 1024²; the mapper's training is given there as 10 to 12 hours."""
-NATURE = {
-    "optimize": {"input_dependent": True, "latent_space": "W+"},
-    "mapper": {"input_dependent": True, "latent_space": "W+"},
-    "global": {"input_dependent": False, "latent_space": "S"},
-}
+
+
+def _nature(kind: type[Edit]) -> dict[str, Any]:
+    return {"input_dependent": kind.input_dependent, "latent_space": kind.latent_space}
 
 
 def published_costs() -> list[dict[str, Any]]:
     """The rows of the paper's table, in our units."""
-    return [{"where": "paper, GTX 1080 Ti", **row, **NATURE[str(row["method"])]} for row in PUBLISHED]
+    return [
+        {"where": "paper, GTX 1080 Ti", **row, **_nature(METHODS[str(row["method"])].edit)}
+        for row in PUBLISHED
+    ]
 
 
-@task(name="measure cost", task_run_name="cost: {edit[method]}")
+@task(name="measure cost", task_run_name="cost: {edit.method}")
 @device_limit()
 @computing_in("float32")
-def measure_cost(
-    name: str, device: str, directions: str | None, edit: dict[str, Any], images: int
-) -> dict[str, Any]:
+def measure_cost(name: str, device: str, directions: str | None, edit: Edit, images: int) -> dict[str, Any]:
     """Seconds of one method: pre-processing and training once per attribute or bundle, inference per image.
 
     Inference is one batch of `images` sampled latents, timed at its second run. Pre-processing is estimated from
@@ -65,15 +65,15 @@ def measure_cost(
                 compiled.apply(models, batch)
     row = {
         "where": f"this machine, {models.device.type}",
-        "method": edit["method"],
+        "method": edit.method,
         "preprocessing_s": None,
         "training_s": getattr(compiled, "training_seconds", None),
         "inference_s": watch.ms["timed"] / 1000 / images,
-        **NATURE[edit["method"]],
+        **_nature(type(edit)),
     }
-    if edit["method"] == "optimize":
-        row["latent_space"] = edit["space"].upper()
-    if edit["method"] == "global" or edit.get("channels"):
+    if isinstance(edit, OptimizeEdit):
+        row["latent_space"] = edit.space.upper()
+    if getattr(edit, "channels", None) or edit.method == "global":
         row |= _preprocessing(name, device)
     return row
 

@@ -19,9 +19,9 @@ from storage.errors import StorageError
 from styleclip.bundles.load import Bundle
 from styleclip.errors import EditError
 from styleclip.methods.face import CompiledEdit
+from styleclip.pixels import from_bytes, to_bytes
 from styleclip.probes import ClipProbe, Probe
-from tasks.edit.plan import check_can_invert
-from tasks.inputs.decode import decode, to_bytes
+from tasks.inputs.decode import decode
 from tasks.process.models import bundle
 
 
@@ -71,7 +71,7 @@ class Source:
 
     def images(self, rows: Tensor) -> Tensor:
         """The source images float [m, 3, H, W] in [−1, 1]."""
-        return self.inverted.pictures[rows].permute(0, 3, 1, 2).float() / 127.5 - 1
+        return from_bytes(self.inverted.pictures[rows], self.w.device)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def sources(job: MatchJob, edit: CompiledEdit) -> Sources:
     Raises StorageError when a folder has too few images, or none of them can change; EditError for words that the
     judges of the avatars do not know.
     """
-    target = str(edit.words["target"])
+    target = str(edit.edit.target)
     models = bundle(job.bundle, job.device)
     if job.folder is None:
         choose, score = (
@@ -160,9 +160,7 @@ def _folder(
 
 
 def _invert(models: Bundle, pictures: Tensor, batch: int) -> Inverted:
-    encoder = check_can_invert(models)
+    encoder = models.need_encoder()
     with torch.inference_mode():
-        w = torch.cat(
-            [encoder(part.permute(0, 3, 1, 2).float() / 127.5 - 1) for part in pictures.split(batch)]
-        )
+        w = torch.cat([encoder(from_bytes(part, models.device)) for part in pictures.split(batch)])
         return Inverted(pictures, w, torch.cat([models.generator.styles(part) for part in w.split(batch)]))

@@ -24,9 +24,9 @@ from avatars.judging.judges import load_judge
 from avatars.world.attributes import STATEMENT
 from storage.images import encode_image
 from storage.uris import join
-from styleclip.errors import BundleError, EditError
+from styleclip.errors import EditError
+from styleclip.pixels import to_bytes
 from styleclip.precision import computing_in
-from tasks.inputs.decode import to_bytes
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle, directions, store_of
 
@@ -49,8 +49,7 @@ class EvaluateJob:
 @functools.cache
 def _prepare(job: EvaluateJob) -> tuple[Evaluation, Pictures, Pictures]:
     models = bundle(job.bundle, job.device)
-    if models.encoder is None:
-        raise BundleError(f"bundle '{models.name}' has no encoder; evaluate needs one to invert pictures")
+    models.need_encoder()
     store = directions(store_of(job.bundle, job.device, job.directions), job.bundle, job.device)
     chooser, scorer = (load_judge(role, device=models.device) for role in ("chooser", "scorer"))
     evaluation = Evaluation(models, store.directions, store.std, store.magnitude, chooser, scorer)

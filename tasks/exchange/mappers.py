@@ -7,8 +7,8 @@ from typing import Any
 from styleclip.checkpoints.mapper_export import save_published_mapper
 from styleclip.checkpoints.mappers import load_mapper
 from styleclip.errors import EditError
-from styleclip.methods.mapper import check_mapper, mapper_file
-from tasks.process.models import bundle
+from styleclip.methods.mapper import check_mapper, found_mapper
+from tasks.process.models import bundle, setting
 
 
 def export_mapper(mapper: str, output: str, name: str | None, device: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def export_mapper(mapper: str, output: str, name: str | None, device: str) -> di
     else:
         models = bundle(name, device)
         generator = models.generator
-        with mapper_file(models, mapper) as path:
+        with found_mapper(setting(name, device, None), mapper) as path:
             network, card = load_mapper(path)
             check_mapper(models, path, network, card)
     save_published_mapper(output, network, card, generator)

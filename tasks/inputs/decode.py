@@ -9,10 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from storage.errors import ImageError
+from storage.errors import Failure, ImageError
 from storage.images import decode_image, read_image
 from storage.landmarks import Unusable
 from styleclip.errors import AlignmentError, NoFaceError
@@ -21,14 +19,6 @@ from styleclip.faces.detect import FaceDetector
 
 DECODERS = 4
 """Threads per task: Pillow gives the interpreter free while it decodes."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why one file is not in the batch."""
-
-    error_class: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -103,13 +93,3 @@ def decode(
         {i: result for i, result in enumerate(results) if isinstance(result, Failure)},
         1000 * (time.perf_counter() - begun) / max(len(paths), 1),
     )
-
-
-def to_device(images: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 [n, H, W, 3] → float32 [n, 3, H, W] in [−1, 1] on the device."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_bytes(images: Tensor) -> Tensor:
-    """float [n, 3, H, W] about [−1, 1] → uint8 [n, H, W, 3], rounded, still on the device."""
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

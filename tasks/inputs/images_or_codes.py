@@ -10,13 +10,13 @@ import numpy as np
 
 from storage import uris
 from storage.datasets import ImageFolder, list_images
-from storage.errors import StorageError
+from storage.errors import Failure, StorageError
 from storage.latents import LatentStore
 from storage.plan import PlannedImage
 from styleclip.bundles.load import Bundle
 from styleclip.errors import AlignmentError, BundleError, EditError
 from tasks.inputs.align import Align, Landmarks, faces_in, landmarks_for
-from tasks.inputs.decode import CHANGED, Decoded, Failure, decode, short_hash
+from tasks.inputs.decode import CHANGED, Decoded, decode, short_hash
 
 NO_CODE = Failure("NoCode", "its inversion failed, so there is no code to edit")
 

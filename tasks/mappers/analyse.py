@@ -14,10 +14,10 @@ from storage import uris
 from storage.metrics import write_table
 from styleclip.checkpoints.mappers import load_mapper
 from styleclip.mappers.analysis import PUBLISHED, cross_similarity, step_similarity
-from styleclip.methods.mapper import check_mapper, mapper_file
+from styleclip.methods.mapper import check_mapper, found_mapper
 from styleclip.seeds import sample_z
 from tasks.process.limits import device_limit
-from tasks.process.models import bundle
+from tasks.process.models import bundle, setting
 
 SEED = 2_000_003
 """Codes of the analysis come from a seed of their own: no training has seen them."""
@@ -40,7 +40,7 @@ def analyse_mappers(name: str, device: str, mappers: list[str], output: str, ima
         w = models.generator.map(z, truncation_psi=models.truncation_psi)
         s = models.generator.styles(w)[:, models.generator.layout.conv.to(models.device)]
         for each in mappers:
-            with mapper_file(models, each) as path:
+            with found_mapper(setting(name, device, None), each) as path:
                 mapper, card = load_mapper(path)
                 check_mapper(models, path, mapper, card)
             in_s = mapper.config.space == "s"

@@ -28,12 +28,13 @@ from storage.images import encode_image
 from storage.run_card import keep_card
 from styleclip.bundles.load import Bundle
 from styleclip.checkpoints.mappers import MapperCard, save_mapper
+from styleclip.edits import Edit
 from styleclip.errors import EditError
-from styleclip.mappers import LatentMapper, MapperConfig, MapperSpace
+from styleclip.mappers import LatentMapper, MapperConfig
 from styleclip.mappers.training import TERMS, Attribute, MapperTraining, TrainingSettings
 from styleclip.methods.words import embed_words
+from styleclip.pixels import to_bytes
 from styleclip.precision import computing_in
-from tasks.inputs.decode import to_bytes
 from tasks.mappers.codes import Codes, MapperJob, codes
 from tasks.process.limits import device_limit
 from tasks.process.memory import out_of_memory
@@ -110,25 +111,9 @@ def _part(name: str, first: int) -> str:
 
 def _wording(models: Bundle, attribute: Mapping[str, Any]) -> Attribute:
     with torch.no_grad():
-        wording = embed_words(models, attribute)
+        wording = embed_words(models, Edit(target=attribute["target"], neutral=attribute["neutral"]))
     weights = {name: attribute[name] for name in ("lambda_clip", "lambda_l2", "lambda_id", "relative")}
     return Attribute(attribute["name"], wording.target, wording.direction, **weights)
-
-
-def shape_of(models: Bundle, space: MapperSpace, levels: Sequence[str]) -> MapperConfig:
-    """The mapper's shape for a generator. Raises EditError for levels that it has no rows for."""
-    if space == "s":
-        return MapperConfig(
-            "s", widths=tuple(layer.channels for layer in models.generator.layout.conv_layers)
-        )
-    if space == "single":
-        return MapperConfig("single", models.generator.w_dim)
-    rows = {"coarse": 0, "medium": 4, "fine": 8}
-    if missing := [level for level in levels if models.generator.num_ws <= rows[level]]:
-        raise EditError(
-            f"the generator of '{models.name}' has no {missing[0]} level: W+ has {models.generator.num_ws} rows"
-        )
-    return MapperConfig("levels", models.generator.w_dim, tuple(levels))
 
 
 @task(
@@ -176,7 +161,7 @@ def train(
 
 
 def _begin(models: Bundle, job: MapperJob, attributes: Sequence[Mapping[str, Any]]) -> MapperTraining:
-    config = shape_of(models, attributes[0]["space"], attributes[0]["levels"])
+    config = MapperConfig.for_generator(models.generator, attributes[0]["space"], attributes[0]["levels"])
     settings = TrainingSettings(
         job.steps,
         job.batch,

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from tasks.inputs.decode import Failure
+from storage.errors import Failure
 
 T = TypeVar("T")
 WORDS = (

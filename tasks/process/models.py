@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import functools
-import hashlib
+import tempfile
 import threading
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from storage import uris
 from storage.directions import DirectionStore
+from storage.numpy_files import read_file
 from styleclip.bundles.load import Bundle, load_bundle, read_bundle
-from styleclip.errors import BundleError
+from styleclip.directions import ChannelDirections
+from styleclip.errors import BundleError, StyleclipError
+from styleclip.methods.face import Setting, local_file
 
 _LOADING = threading.Lock()
-
-
-@dataclass(frozen=True)
-class ChannelDirections:
-    """A finished directions store in memory.
-
-    directions float32 [C, D], std float32 [C], magnitude float32 [C, D] (mean unnormalised differences), all on
-    the device of the bundle; `fingerprint` is the sha256 of all their bytes.
-    """
-
-    uri: str
-    directions: Tensor
-    std: Tensor
-    magnitude: Tensor
-    fingerprint: str
 
 
 def bundle(name: str, device: str = "auto") -> Bundle:
@@ -69,15 +56,30 @@ def _bundle(name: str, device: str, _stamps: object) -> Bundle:
 
 @functools.lru_cache(maxsize=4)
 def _directions(uri: str, _stamp: object, models: Bundle) -> ChannelDirections:
-    store = DirectionStore.open(uri)
-    rows = store.directions()
-    expected = (models.generator.layout.conv_count, models.clip.dim)
-    if rows.shape != expected:
-        raise BundleError(
-            f"{uri} holds directions of shape {rows.shape}, bundle '{models.name}' needs {expected}: "
-            "they belong to another generator or CLIP; make them with `styleclip precompute`"
-        )
-    arrays = rows, store.std, store.magnitude()
-    whole, std, magnitude = (torch.from_numpy(each).to(models.device) for each in arrays)
-    digest = hashlib.sha256(b"".join(each.tobytes() for each in arrays)).hexdigest()
-    return ChannelDirections(uri, whole, std, magnitude, digest)
+    return ChannelDirections.of(DirectionStore.open(uri), models)
+
+
+def setting(name: str, device: str, uri: str | None) -> Setting:
+    """What edits are compiled with: the bundle, the directions at `uri` or those that it ships, and files anywhere."""
+    return Setting(
+        bundle(name, device), lambda: directions(store_of(name, device, uri), name, device), mapper_file
+    )
+
+
+@contextmanager
+def mapper_file(name: str) -> Iterator[Path]:
+    """The local file of a mapper while the block runs: a path, or a copy of what a URI names.
+
+    Raises EditError or StorageError when it is not there. Errors of the block that name the copy name the URI instead.
+    """
+    if not uris.is_remote(name):
+        with local_file(str(uris.local_path(name))) as path:
+            yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name.rsplit("/", 1)[-1])
+        path.write_bytes(read_file(name))
+        try:
+            yield path
+        except StyleclipError as error:
+            raise type(error)(str(error).replace(str(path), name)) from error

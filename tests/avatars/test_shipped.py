@@ -9,7 +9,8 @@ from avatars.judging.judges import load_judge
 from avatars.judging.probe import AttributeProbe
 from avatars.shipped import OPTIMIZATION_OF, shipped_mappers, shipped_strengths
 from avatars.world.samples import sample_pictures
-from flows.forms.grid import EditSpec, expand
+from flows.forms.edits import edit_form
+from flows.forms.grid import expand
 from styleclip.methods.face import InvertedBatch
 from styleclip.methods.measures import see
 from styleclip.metrics import identity_similarity
@@ -24,7 +25,7 @@ IMAGES = 8
 def test_all_methods_edit_held_out_avatars_as_the_judge_sees_it(edit):
     models, probe = bundle("avatars", "cpu"), AttributeProbe(load_judge("scorer"), edit)
     methods = ["global", "mapper", "optimize"]
-    specs = [EditSpec(name=each["method"], **each) for each in avatar_contest(edit, methods)]
+    specs = [edit_form(name=each["method"], **each) for each in avatar_contest(edit, methods)]
     compiled = compile_edits("avatars", "cpu", None, expand(specs, models.neutral))
     pictures = sample_pictures(4 * IMAGES, seed=77)[0]
     with torch.inference_mode():
@@ -39,9 +40,9 @@ def test_all_methods_edit_held_out_avatars_as_the_judge_sees_it(edit):
             after = each.apply(models, batch).images
             verdict = probe.verdict(start, probe.read(after))
             # one of eight avatars may resist; a mean over so few is rough: this is twice what docs/methods.md has
-            assert verdict["success"] >= 0.8, (each.words["method"], verdict)
-            assert verdict["dependency"] < 0.04, (each.words["method"], verdict)
-            assert identity_similarity(source, models.identity(after)).mean() > 0.75, each.words["method"]
+            assert verdict["success"] >= 0.8, (each.edit.method, verdict)
+            assert verdict["dependency"] < 0.04, (each.edit.method, verdict)
+            assert identity_similarity(source, models.identity(after)).mean() > 0.75, each.edit.method
 
 
 def test_settings_are_for_edits_that_all_methods_can_do():

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_bundle import SIZE, as_png, picture
 
 from flows.edit import edit
-from flows.forms.grid import EditSpec
+from flows.forms.edits import edit_form
 from flows.forms.runs import EditParams
 from storage import read_metrics
 
@@ -94,7 +94,7 @@ def test_every_file_ends_as_a_picture_or_as_a_failed_row(tiny, tmp_path):
     run = tmp_path / "run"
     params = EditParams(
         images=str(tmp_path / "images"), output=str(run), bundle=tiny, device="cpu", shard_size=4,
-        edits=[EditSpec(name="smile", target="a smiling face", alpha=[2, 3])], max_failed_fraction=0.3,
+        edits=[edit_form(name="smile", target="a smiling face", alpha=[2, 3])], max_failed_fraction=0.3,
         save_source=True,
     )  # fmt: skip
     state = edit(params, return_state=True)
@@ -127,7 +127,7 @@ def test_pictures_are_seen_as_people_see_them(tiny, tmp_path):
             bundle=tiny,
             device="cpu",
             save_source=True,
-            edits=[EditSpec(target="a smiling face")],
+            edits=[edit_form(target="a smiling face")],
             max_failed_fraction=0.3,
         )
     )

@@ -17,7 +17,7 @@ from helpers import command
 from tiny_bundle import write_pictures
 
 from flows.edit import edit
-from flows.forms.grid import EditSpec
+from flows.forms.edits import edit_form
 from flows.forms.runs import EditParams, PrecomputeParams
 from flows.precompute import precompute
 from storage import DirectionStore, read_metrics
@@ -78,7 +78,7 @@ def test_edit(tiny, tmp_path):
 
     params = EditParams(
         images=str(images), output=str(killed), bundle=tiny, device="cpu", shard_size=2, batch=2,
-        edits=[EditSpec(target="a face with red hair", alpha=[2, 4], channels=5)],
+        edits=[edit_form(target="a face with red hair", alpha=[2, 4], channels=5)],
     )  # fmt: skip
     summary = edit(params)
     assert summary["shards_done_before"] == len(survived) and summary["rows"] == 120

@@ -13,7 +13,7 @@ from tiny_bundle import SIZE, write_pictures
 
 from flows.common.outcome import RunFailed
 from flows.edit import edit
-from flows.forms.grid import EditSpec
+from flows.forms.edits import edit_form
 from flows.forms.runs import EditParams, InvertParams
 from flows.invert import invert
 from storage import read_metrics
@@ -21,8 +21,8 @@ from storage.errors import PlanMismatch, StorageError
 from styleclip.errors import BundleError, EditError, PromptError
 
 SPECS = [
-    EditSpec(target="a face with red hair", channels=5),
-    EditSpec(name="smile", target="a smiling face", alpha=[2, 4], channels=[3, 10]),
+    edit_form(target="a face with red hair", channels=5),
+    edit_form(name="smile", target="a smiling face", alpha=[2, 4], channels=[3, 10]),
 ]
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -128,7 +128,7 @@ def test_another_run_is_kept_out_of_the_folder(whole, tiny, images):
 def test_impossible_edits_are_one_line_before_anything_is_written(tiny, images, tmp_path, spec, error, words):
     run = tmp_path / "run"
     with pytest.raises(error, match=words) as caught:
-        edit(params(tiny, images, run, edits=[EditSpec(name="x", **spec)]))
+        edit(params(tiny, images, run, edits=[edit_form(name="x", **spec)]))
     assert "edit 'x'" in str(caught.value) and "\n" not in str(caught.value)
     assert not run.exists()
 

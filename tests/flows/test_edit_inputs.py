@@ -15,7 +15,7 @@ from yunet_files import draw_face, write_yunet
 
 from flows.common.outcome import RunFailed
 from flows.edit import edit
-from flows.forms.grid import EditSpec
+from flows.forms.edits import edit_form
 from flows.forms.runs import EditParams, InvertParams
 from flows.invert import invert
 from storage import LatentStore, read_metrics
@@ -27,7 +27,7 @@ from tasks.exchange.latents import import_latents
 from tasks.process.models import _bundle
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-RED = [EditSpec(name="red", target="a face with red hair", channels=5)]
+RED = [edit_form(name="red", target="a face with red hair", channels=5)]
 
 
 def params(tiny: str, images: object, run: Path, **changes: object) -> EditParams:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from tiny_bundle import write_pictures
 
 from flows.edit import edit
-from flows.forms.grid import EditSpec, expand
+from flows.forms.edits import edit_form
+from flows.forms.grid import expand
 from flows.forms.runs import EditParams, FreeParams
 from flows.free_generation import free_generation
 from storage import LatentStore, read_metrics
@@ -23,10 +24,10 @@ from tasks.process.models import bundle, directions, store_of
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-RED = EditSpec(
+RED = edit_form(
     name="red", target="a face with red hair", method="optimize", steps=6, lambda_id=0.1, keep_every=3
 )
-SMILE = EditSpec(name="smile", target="a smiling face", channels=5)
+SMILE = edit_form(name="smile", target="a smiling face", channels=5)
 
 
 @pytest.fixture(scope="module")
@@ -134,34 +135,34 @@ def test_weighing_identity_without_a_network_is_refused_before_anything_is_writt
         ({"method": "optimize", "beta": 0.1}, "'beta' belongs to the method global"),
         ({"method": "optimize", "alpha": 2}, "'alpha' belongs to the method global"),
         ({"steps": 10}, "'steps' belongs to the method optimize"),
-        ({"method": "mapper"}, "needs 'mapper'"),
+        ({"method": "mapper"}, "mapper\n *Field required"),
         ({"method": "optimize", "torgb": True}, "needs space: s"),
-        ({"method": "optimize", "lambda_l2": -1}, "0 or more"),
+        ({"method": "optimize", "lambda_l2": -1}, "greater than or equal to 0"),
         ({"method": "optimize", "channels": 5}, "needs space: s, without torgb"),
         ({"method": "optimize", "channels": 5, "space": "s", "torgb": True}, "needs space: s, without torgb"),
-        ({"method": "optimize", "channels": 0, "space": "s"}, "at least 1"),
+        ({"method": "optimize", "channels": -1, "space": "s"}, "greater than or equal to 0"),
         ({"method": "optimize", "clip_shift": 0.6}, "less than or equal to 0.5"),
     ],
 )
 def test_fields_of_other_methods_are_refused(fields, complaint):
     with pytest.raises(ValidationError, match=complaint):
-        EditSpec(target="a face with a hat", **fields)
+        edit_form(target="a face with a hat", **fields)
 
 
 def test_a_grid_over_the_pull_and_the_published_defaults():
-    grid = expand([EditSpec(target="a hat", method="optimize", lambda_l2=[0.008, 0.1])], "a face")
-    assert [each["name"] for each in grid] == ["hat_l0.008", "hat_l0.1"]
-    assert (grid[0]["steps"], grid[0]["learning_rate"], grid[0]["space"]) == (300, 0.1, "w+")
-    grid = expand([EditSpec(target="a hat", method="optimize", space="s", channels=[5, 40])], "a face")
-    assert [each["name"] for each in grid] == ["hat_l0.008_c5", "hat_l0.008_c40"]
-    assert [each["channels"] for each in grid] == [5, 40]
+    grid = expand([edit_form(target="a hat", method="optimize", lambda_l2=[0.008, 0.1])], "a face")
+    assert [each.name for each in grid] == ["hat_l0.008", "hat_l0.1"]
+    assert (grid[0].steps, grid[0].learning_rate, grid[0].space) == (300, 0.1, "w+")
+    grid = expand([edit_form(target="a hat", method="optimize", space="s", channels=[5, 40])], "a face")
+    assert [each.name for each in grid] == ["hat_l0.008_c5", "hat_l0.008_c40"]
+    assert [each.channels for each in grid] == [5, 40]
 
 
 def test_only_the_channels_of_the_words_move_when_so_many_are_asked_for(tiny, images, tmp_path):
     common = {"target": "a face with red hair", "method": "optimize", "space": "s", "steps": 6}
     specs = [
-        EditSpec(name="all", **common),
-        EditSpec(name="five", channels=5, in_sigma=True, latent_noise=0.5, clip_shift=0.1, **common),
+        edit_form(name="all", **common),
+        edit_form(name="five", channels=5, in_sigma=True, latent_noise=0.5, clip_shift=0.1, **common),
     ]
     summary = edit(params(tiny, images, tmp_path / "run", edits=specs))
     rows = read_metrics(str(tmp_path / "run")).set_index("edit")

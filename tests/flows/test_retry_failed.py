@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_bundle import as_png, picture, write_pictures
 
-from flows.forms.edits import EditSpec
+from flows.forms.edits import edit_form
 from flows.forms.grid import expand
 from storage import LatentStore, read_metrics
 from storage.errors import PlanMismatch
@@ -13,7 +13,7 @@ from tasks.edit.plan import EditJob, plan_edits
 from tasks.edit.shard import edit_shard
 from tasks.invert import InvertJob, invert_shard, plan_inversion
 
-EDITS = expand([EditSpec(target="a smiling face"), EditSpec(target="a face with a hat")], "a face")
+EDITS = expand([edit_form(target="a smiling face"), edit_form(target="a face with a hat")], "a face")
 
 
 def test_edit(tiny, tmp_path):

@@ -12,8 +12,9 @@ from PIL import Image
 from tiny_bundle import SIZE, write_pictures
 
 from flows.edit import edit
-from flows.forms.grid import EditSpec
-from flows.forms.mappers import MapperSpec, plain, read_attributes
+from flows.forms.edits import edit_form
+from flows.forms.files import read_attributes
+from flows.forms.mappers import MapperSpec, plain
 from flows.forms.runs import EditParams, TrainMappersParams
 from flows.train_mappers import grouped, train_mappers
 from storage import read_metrics, uris
@@ -23,6 +24,7 @@ from storage.latents import LatentStore
 from styleclip.bundles.load import load_bundle
 from styleclip.checkpoints.mappers import load_mapper
 from styleclip.errors import BundleError, EditError, StyleclipError
+from styleclip.methods import read_edit
 from tasks.edit.compile import compile_edits
 from tasks.mappers.analyse import analyse_mappers
 from tasks.mappers.codes import MapperJob, codes
@@ -140,10 +142,10 @@ def test_an_edit_run_mixes_mappers_with_other_methods(whole, tiny, tmp_path):
     mapper = str(whole[0] / "mappers" / "red.safetensors")
     in_s = str(whole[0] / "mappers" / "smile.safetensors")
     specs = [
-        EditSpec(target="a smiling face", channels=5),
-        EditSpec(name="none", method="mapper", mapper=mapper, alpha=0),
-        EditSpec(method="mapper", mapper=mapper, alpha=[1, 3]),
-        EditSpec(method="mapper", mapper=in_s),
+        edit_form(target="a smiling face", channels=5),
+        edit_form(name="none", method="mapper", mapper=mapper, alpha=0),
+        edit_form(method="mapper", mapper=mapper, alpha=[1, 3]),
+        edit_form(method="mapper", mapper=in_s),
     ]
     summary = edit(
         EditParams(bundle=tiny, device="cpu", images=str(images), output=str(tmp_path / "run"), edits=specs)
@@ -159,7 +161,7 @@ def test_an_edit_run_mixes_mappers_with_other_methods(whole, tiny, tmp_path):
 @for_server
 def test_a_mapper_of_another_generator_is_refused(whole, tmp_path):
     images = write_pictures(tmp_path / "images", 2)
-    spec = EditSpec(method="mapper", mapper=str(whole[0] / "mappers" / "red.safetensors"))
+    spec = edit_form(method="mapper", mapper=str(whole[0] / "mappers" / "red.safetensors"))
     with pytest.raises(EditError, match=r"does not fit the generator|another generator"):
         edit(EditParams(device="cpu", images=str(images), output=str(tmp_path / "run"), edits=[spec]))
 
@@ -245,15 +247,17 @@ def test_mappers_may_lie_in_a_bucket(tiny):
     (row,) = train(job, group_name(PLAIN[:1]), PLAIN[:1], float)
     assert row["mapper"] == "memory://bucket/run/mappers/red.safetensors"
     words = {"name": "red", "method": "mapper", "neutral": "a face", "target": None, "alpha": 1.0}
-    (compiled,) = compile_edits(tiny, "cpu", None, [words | {"mapper": row["mapper"]}])
-    assert compiled.words["target"] == "a red face" and len(compiled.fingerprint["mapper"]) == 64
+    (compiled,) = compile_edits(tiny, "cpu", None, [read_edit(words | {"mapper": row["mapper"]})])
+    assert compiled.edit.target == "a red face" and len(compiled.fingerprint["mapper"]) == 64
     analysis = analyse_mappers.fn(tiny, "cpu", [row["mapper"]], "memory://bucket/analysis", 2)
     assert analysis["between"]["attributes"] == ["red"]
     with pytest.raises(StorageError, match=r"no such file: memory://bucket/none\.safetensors"):
-        compile_edits(tiny, "cpu", None, [words | {"mapper": "memory://bucket/none.safetensors"}])
+        compile_edits(tiny, "cpu", None, [read_edit(words | {"mapper": "memory://bucket/none.safetensors"})])
     uris.write_bytes("memory://bucket/broken.safetensors", b"x")
     with pytest.raises(StyleclipError, match=r"memory://bucket/broken\.safetensors"):
-        compile_edits(tiny, "cpu", None, [words | {"mapper": "memory://bucket/broken.safetensors"}])
+        compile_edits(
+            tiny, "cpu", None, [read_edit(words | {"mapper": "memory://bucket/broken.safetensors"})]
+        )
 
 
 @for_server
@@ -289,7 +293,7 @@ def test_attributes_of_one_shape_are_trained_together():
         ("attributes: 3", "expected a list"),
         ("- {target: a hat, space: s, levels: [fine]}", "belongs to the space levels"),
         ("- {name: hat}", "target"),
-        ("{", "cannot be read"),
+        ("{", "while parsing a flow"),
     ],
 )
 def test_a_wrong_attributes_file_says_where(tmp_path, text, message):

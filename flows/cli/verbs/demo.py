@@ -44,23 +44,23 @@ def demo(
     from flows.cli.running import run_flow
     from flows.cli.verbs.edit import report
     from flows.demo import DemoParams
-    from flows.forms.grid import EditSpec
+    from flows.forms.edits import edit_form
 
     folder = f"{output}/images"
     voice.say(f"1  Draw {images} avatars that no model was trained on, as PNG files in {folder}")
     write_images(folder, images, seed=3)
     strengths = shipped_strengths()
     edits = [
-        EditSpec(name=name, target=prompt(name), alpha=strengths[name][0], channels=strengths[name][1])
+        edit_form(name=name, target=prompt(name), alpha=strengths[name][0], channels=strengths[name][1])
         for name in SHOWN
     ]
     edits.append(
-        EditSpec(name=GRID_TARGET, target=prompt(GRID_TARGET), alpha=GRID_ALPHAS, channels=GRID_CHANNELS)
+        edit_form(name=GRID_TARGET, target=prompt(GRID_TARGET), alpha=GRID_ALPHAS, channels=GRID_CHANNELS)
     )
-    edits += [EditSpec(name=f"{name}-mapper", method="mapper", mapper=name) for name in MAPPED]
+    edits += [edit_form(name=f"{name}-mapper", method="mapper", mapper=name) for name in MAPPED]
     settings = shipped_optimization(OPTIMIZED) | {"steps": OPTIMIZATION_STEPS}
     edits.append(
-        EditSpec(name=f"{OPTIMIZED}-optimized", method="optimize", target=prompt(OPTIMIZED), **settings)
+        edit_form(name=f"{OPTIMIZED}-optimized", method="optimize", target=prompt(OPTIMIZED), **settings)
     )
     voice.say(f"2  Invert and edit them: {', '.join(SHOWN)}, and an α × channels grid of {GRID_TARGET}")
     voice.say(f"   by mappers: {', '.join(MAPPED)}; by optimization of every image: {OPTIMIZED}")

@@ -103,7 +103,7 @@ def edit(
       - {target: a face with a hat, channels: 10}
       - {target: a face with a beard, method: optimize, steps: 100}
     """
-    from flows.forms.grid import EditSpec
+    from flows.forms.edits import edit_form
     from flows.forms.runs import EditParams
 
     voice = Voice(as_json)
@@ -123,7 +123,7 @@ def edit(
     given |= {"neutral": neutral, "name": name, "method": method, "mapper": mapper}
     # a mapper knows its own target
     words_of: list[str | None] = [*targets] or ([None] if mapper else [])
-    specs = [EditSpec(target=words, **given) for words in words_of]
+    specs = [edit_form(target=words, **given) for words in words_of]
     unchecked: dict[str, Any] = {"align": align, "precision": precision}
     params = EditParams(
         images=images, output=output, edits=specs, refine_steps=refine_steps, landmarks=landmarks, **unchecked,
@@ -133,13 +133,13 @@ def edit(
     )  # fmt: skip
     check_folder(images)
     if edits:
-        from flows.forms.grid import read_edits
+        from flows.forms.files import read_edits
 
         read_edits(edits)
     from flows.cli.running import run_flow
     from flows.cli.runtime import Runtime
 
-    words = ", ".join(f'"{spec.target or spec.mapper}"' for spec in specs) or f"the edits of {edits}"
+    words = ", ".join(f'"{each or mapper}"' for each in words_of) or f"the edits of {edits}"
     voice.say(f"Edit the images in {images} with the models of '{bundle}': {words}; results go to {output}")
 
     def load() -> object:

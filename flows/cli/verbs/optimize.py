@@ -146,13 +146,13 @@ def optimize(
     if name and len(target) > 1:
         raise CallError("--name names one edit, but several --target are given")
     from flows.cli.verbs.edit import report
-    from flows.forms.grid import EditSpec
+    from flows.forms.edits import edit_form
     from flows.forms.runs import EditParams
 
     voice = Voice(as_json)
     unchecked: dict[str, Any] = {"align": align}
     params = EditParams(
-        images=images, edits=[EditSpec(target=words, method="optimize", **given) for words in target],
+        images=images, edits=[edit_form(target=words, method="optimize", **given) for words in target],
         save_source=save_source, save_reconstruction=save_reconstruction, shard_size=shard_size, batch=batch,
         max_failed_fraction=max_failed_fraction, retry_failed=retry_failed, refine_steps=refine_steps,
         landmarks=landmarks, **unchecked, **common,

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avatars.world.latents import sample_latents, sample_twins
 from avatars.world.attributes import COLUMN, QUANTITIES, STATEMENT, STATEMENTS, holds, truth, visible
 from avatars.world.captions import every_word, prompt, write_caption
 from avatars.world.factors import CORRELATIONS, INDEX, NAMES, Z_DIM, causes, factors_of, parameters
+from avatars.world.latents import sample_latents, sample_twins
 from avatars.world.renderer import render
 from avatars.world.samples import sample_pictures, write_images
 from styleclip.clip import CompactTokenizer

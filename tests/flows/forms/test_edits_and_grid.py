@@ -9,29 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from flows.forms.grid import DEFAULT_CHANNELS, EditSpec, expand, first_complaint, read_edits, slug
+from flows.forms.edits import edit_form
+from flows.forms.files import first_complaint, read_edits
+from flows.forms.grid import expand, slug
 from styleclip.errors import EditError
+from styleclip.methods import read_edit
 
 
 def test_a_single_edit_keeps_its_name_and_gets_the_defaults():
-    (edit,) = expand([EditSpec(target="a face with red hair")], neutral="a face")
-    assert edit == {
+    (edit,) = expand([edit_form(target="a face with red hair")], neutral="a face")
+    assert edit.to_plan() == {
         "name": "red-hair",
         "method": "global",
         "neutral": "a face",
         "target": "a face with red hair",
         "alpha": 4.0,
         "beta": None,
-        "channels": DEFAULT_CHANNELS,
+        "channels": 20,
     }
 
 
 def test_a_grid_unfolds_into_one_edit_per_combination():
-    spec = EditSpec(name="Red hair", target="a face with red hair", alpha=[3, 4.5], beta=[0.1, 0.2])
-    names = [edit["name"] for edit in expand([spec], "a face")]
+    spec = edit_form(name="Red hair", target="a face with red hair", alpha=[3, 4.5], beta=[0.1, 0.2])
+    names = [edit.name for edit in expand([spec], "a face")]
     assert names == ["red-hair_a3_b0.1", "red-hair_a3_b0.2", "red-hair_a4.5_b0.1", "red-hair_a4.5_b0.2"]
-    by_count = expand([EditSpec(target="a hat", alpha=-2, channels=[10, 40])], "a face")
-    assert [(edit["name"], edit["channels"], edit["beta"]) for edit in by_count] == [
+    by_count = expand([edit_form(target="a hat", alpha=-2, channels=[10, 40])], "a face")
+    assert [(edit.name, edit.channels, edit.beta) for edit in by_count] == [
         ("hat_a-2_c10", 10, None),
         ("hat_a-2_c40", 40, None),
     ]
@@ -44,37 +47,40 @@ def test_a_grid_unfolds_into_one_edit_per_combination():
 )
 def test_every_name_is_a_folder_name_and_unique(target, alphas, counts):
     try:
-        edits = expand([EditSpec(target=target, alpha=alphas, channels=counts)], "a face")
+        edits = expand([edit_form(target=target, alpha=alphas, channels=counts)], "a face")
     except EditError as error:  # two strengths that print alike
         assert "two edits are called" in str(error)
         return
     assert len(edits) == len(alphas) * len(counts)
     for edit in edits:
-        assert edit["name"] and "/" not in edit["name"] and edit["name"] == slug(edit["name"])
+        assert edit.name and "/" not in edit.name and edit.name == slug(edit.name)
 
 
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
         ({"target": "a hat", "beta": 0.1, "channels": 3}, "not both"),
-        ({"target": "a hat", "beta": 1.5}, "between 0 and 1"),
-        ({"target": "a hat", "channels": 0}, "at least 1"),
+        ({"target": "a hat", "beta": 1.5}, "beta: Input should be less than or equal to 1"),
+        ({"target": "a hat", "channels": 0}, "channels: Input should be greater than or equal to 1"),
         ({"target": "a hat", "alpha": []}, "empty list"),
         ({"target": ""}, "target"),
-        ({"target": "a hat", "strength": 3}, "strength"),
+        ({"target": "a hat", "strength": 3}, "unknown field 'strength'"),
+        ({}, "'target' is missing"),
+        ({"target": "a hat", "method": "mapper"}, "'mapper' is missing"),
+        ({"target": "a hat", "method": "optimise"}, "did you mean 'optimize'?"),
         ({"target": "a hat", "method": "magic"}, "method"),
     ],
 )
 def test_wrong_edits_are_refused_in_one_line(fields, complaint):
     with pytest.raises(ValidationError) as caught:
-        EditSpec(**fields)
+        edit_form(**fields)
     line = first_complaint(caught.value)
     assert complaint in line and "\n" not in line
 
 
 def test_two_edits_of_one_name_are_refused():
     with pytest.raises(EditError, match="two edits are called 'hat'"):
-        expand([EditSpec(target="a hat"), EditSpec(target="the hat")], "a face")
+        expand([edit_form(target="a hat"), edit_form(target="the hat")], "a face")
     with pytest.raises(EditError, match="no edit is given"):
         expand([], "a face")
 
@@ -101,7 +107,7 @@ EDITS = [{"target": "a face with a hat", "alpha": [2, 3]}, {"target": "a smiling
 def test_files_in_three_formats_say_the_same(tmp_path, suffix, text):
     path = tmp_path / f"edits{suffix}"
     path.write_text(text)
-    assert [edit["name"] for edit in expand(read_edits(path), "a face")] == [
+    assert [edit.name for edit in expand(read_edits(path), "a face")] == [
         "hat_a2_c7",
         "hat_a3_c7",
         "smiling",
@@ -111,13 +117,13 @@ def test_files_in_three_formats_say_the_same(tmp_path, suffix, text):
 def test_a_plain_list_is_a_file_too(tmp_path):
     path = tmp_path / "edits.yml"
     path.write_text("- target: a hat\n")
-    assert read_edits(path) == [EditSpec(target="a hat")]
+    assert read_edits(path) == [edit_form(target="a hat")]
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("edits: [{target: a hat, alfa: 3}]", "edit 1: alfa"),
+        ("edits: [{target: a hat, alfa: 3}]", "edit 1: unknown field 'alfa'; did you mean 'alpha'?"),
         ("edits: [a hat]", "edit 1: expected a mapping"),
         ("targets: []", "expected a list of edits"),
         ("edits: []\nmore: 1", "unknown key 'more'"),
@@ -137,3 +143,27 @@ def test_a_wrong_file_is_named_with_the_place(tmp_path, text, complaint):
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(EditError, match="cannot be read"):
         read_edits(tmp_path / "none.yaml")
+
+
+def test_what_a_run_form_sends_is_accepted():
+    """Prefect's form sends every default beside what was typed: none of them contradicts another."""
+    for sent in (
+        {"target": "a hat"},
+        {"method": "optimize", "target": "a hat"},
+        {"method": "mapper", "mapper": "beard"},
+    ):
+        form = edit_form(**sent)
+        (edit,) = expand([edit_form(**form.model_dump())], "a face")
+        assert edit == expand([form], "a face")[0]
+    (by_beta,) = expand([edit_form(**edit_form(target="a hat").model_dump() | {"beta": 0.1})], "a face")
+    assert (by_beta.beta, by_beta.channels) == (0.1, None)
+
+
+def test_a_plan_gives_back_the_edits_that_it_was_made_of():
+    forms = [
+        edit_form(target="a hat", beta=[0, 0.2]),
+        edit_form(method="mapper", mapper="beard"),
+        edit_form(method="optimize", target="a hat", space="s", channels=5, lambda_l2=[0.1, 0.2]),
+    ]
+    edits = expand(forms, "a face")
+    assert [read_edit(json.loads(json.dumps(edit.to_plan()))) for edit in edits] == edits

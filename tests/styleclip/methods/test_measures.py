@@ -9,10 +9,11 @@ import torch
 from tiny_bundle import SIZE
 
 from styleclip.bundles.load import load_bundle
+from styleclip.edits import Edit
 from styleclip.methods.measures import edit_measures, see
 from styleclip.methods.words import embed_words
 
-EDIT = {"target": "a face with red hair", "neutral": "a face"}
+EDIT = Edit(target="a face with red hair", neutral="a face")
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +50,15 @@ def test_the_avatars_judge_agrees_with_their_guide_about_a_beard():
     """Two CLIPs of their own training: they need not agree exactly, but in which direction a picture has moved."""
     from avatars.world.captions import NEUTRAL, prompt
     from avatars.world.samples import sample_pictures
+    from styleclip.methods import read_edit
     from styleclip.methods.face import InvertedBatch
     from tasks.edit.compile import compile_edits
 
     models = load_bundle("avatars", device="cpu")
     words = {"name": "beard", "method": "global", "target": prompt("beard"), "neutral": NEUTRAL}
-    edit = compile_edits("avatars", "cpu", None, [words | {"alpha": 2.0, "beta": None, "channels": 4}])[0]
+    edit = compile_edits(
+        "avatars", "cpu", None, [read_edit(words | {"alpha": 2.0, "beta": None, "channels": 4})]
+    )[0]
     with torch.inference_mode():
         w = models.encoder(sample_pictures(6, seed=11)[0])
         s = models.generator.styles(w)

@@ -11,6 +11,7 @@ import torch
 
 from storage import DirectionStore
 from styleclip.errors import BundleError, EditError, PromptError
+from styleclip.methods import read_edit
 from tasks.edit.compile import compile_edits
 from tasks.process.models import bundle, directions, store_of
 
@@ -28,7 +29,7 @@ def words(**changes: object) -> dict[str, object]:
 
 
 def test_a_shift_moves_the_wanted_channels_and_the_strongest_by_alpha_sigma(tiny):
-    (edit,) = compile_edits(tiny, "cpu", None, [words()])
+    (edit,) = compile_edits(tiny, "cpu", None, [read_edit(words())])
     layout = bundle(tiny, "cpu").generator.layout
     std = directions(store_of(tiny, "cpu", None), tiny, "cpu").std
     assert edit.shift.shape == (layout.total,) and edit.channels_used == 5
@@ -41,19 +42,19 @@ def test_a_shift_moves_the_wanted_channels_and_the_strongest_by_alpha_sigma(tiny
 
 
 def test_beta_and_its_count_choose_the_same_channels(tiny):
-    (by_count,) = compile_edits(tiny, "cpu", None, [words()])
-    (by_beta,) = compile_edits(tiny, "cpu", None, [words(channels=None, beta=by_count.beta)])
+    (by_count,) = compile_edits(tiny, "cpu", None, [read_edit(words())])
+    (by_beta,) = compile_edits(tiny, "cpu", None, [read_edit(words(channels=None, beta=by_count.beta))])
     assert torch.equal(by_count.shift, by_beta.shift)
 
 
 def test_the_weighted_variant_is_another_direction(tiny):
-    (exact,) = compile_edits(tiny, "cpu", None, [words()])
-    (weighted,) = compile_edits(tiny, "cpu", None, [words(method="global-weighted")])
+    (exact,) = compile_edits(tiny, "cpu", None, [read_edit(words())])
+    (weighted,) = compile_edits(tiny, "cpu", None, [read_edit(words(method="global-weighted"))])
     assert weighted.channels_used == 5 and not torch.equal(exact.shift, weighted.shift)
 
 
 def test_words_that_the_clip_never_saw_are_named(tiny):
-    (edit,) = compile_edits(tiny, "cpu", None, [words(target="a face with a mohawk")])
+    (edit,) = compile_edits(tiny, "cpu", None, [read_edit(words(target="a face with a mohawk"))])
     assert edit.wording.unknown_words == ("mohawk",)
 
 
@@ -63,7 +64,7 @@ def test_words_that_the_clip_never_saw_are_named(tiny):
 )
 def test_an_impossible_edit_is_named(tiny, change, error):
     with pytest.raises(error, match=r"^edit 'smile': "):
-        compile_edits(tiny, "cpu", None, [words(**change)])
+        compile_edits(tiny, "cpu", None, [read_edit(words(**change))])
 
 
 def test_a_bundle_without_directions_says_how_to_make_them(tiny, tmp_path):
@@ -94,12 +95,12 @@ def test_files_that_change_are_read_again_and_others_are_not(tiny, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(Path(tiny).parent, own)
     name = str(own / Path(tiny).name)
-    (before,) = compile_edits(name, "cpu", None, [words()])
-    (again,) = compile_edits(name, "cpu", None, [dict(sorted(words().items()))])
+    (before,) = compile_edits(name, "cpu", None, [read_edit(words())])
+    (again,) = compile_edits(name, "cpu", None, [read_edit(dict(sorted(words().items())))])
     assert again is before
     shutil.move(own / "directions.zarr", own / "old.zarr")
     other = DirectionStore.open(str(own / "old.zarr"))._array("directions")
     other[:] = np.roll(other[:], 1, axis=0)
     shutil.copytree(own / "old.zarr", own / "directions.zarr")
-    (after,) = compile_edits(name, "cpu", None, [words()])
+    (after,) = compile_edits(name, "cpu", None, [read_edit(words())])
     assert after.fingerprint != before.fingerprint

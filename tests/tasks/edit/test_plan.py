@@ -11,7 +11,7 @@ import torch
 from tiny_bundle import write_pictures
 
 import tasks.edit.plan
-from flows.forms.edits import EditSpec
+from flows.forms.edits import AnyForm, edit_form
 from flows.forms.grid import expand
 from storage import DirectionStore
 from storage.errors import PlanMismatch
@@ -22,7 +22,7 @@ from tasks.edit.compile import _compile
 from tasks.edit.plan import EditJob, plan_edits
 from tasks.process.models import _bundle, _directions, bundle
 
-RED = [EditSpec(name="red", target="a face with red hair", channels=5)]
+RED = [edit_form(name="red", target="a face with red hair", channels=5)]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def images(tmp_path_factory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("images"), 3)
 
 
-def plan(name: Path | str, images: Path, run: Path, specs: list[EditSpec] = RED, **changes: object) -> None:
+def plan(name: Path | str, images: Path, run: Path, specs: list[AnyForm] = RED, **changes: object) -> None:
     values = {"device": "cpu", "batch": 4, "directions": None} | changes
     job = EditJob(
         bundle=str(name), seed=0, images=str(images), output=str(run), shard_size=2, save_source=False,
@@ -66,7 +66,7 @@ def mapper_file(path: Path, generator: str, seed: int) -> Path:
 def test_another_mapper_under_the_same_name_is_another_run(tiny, images, tmp_path, changed):
     generator = bundle(tiny, "cpu").fingerprint["generator"]
     files = {name: mapper_file(tmp_path / f"{name}.safetensors", generator, 1) for name in ("one", "two")}
-    specs = [EditSpec(name=name, method="mapper", mapper=str(file)) for name, file in files.items()]
+    specs = [edit_form(name=name, method="mapper", mapper=str(file)) for name, file in files.items()]
     plan(tiny, images, tmp_path / "run", specs)
     forget()
     plan(tiny, images, tmp_path / "run", specs)

@@ -12,17 +12,17 @@ from pydantic import ValidationError
 from tiny_bundle import write_pictures
 
 import tasks.edit.shard
-from flows.forms.edits import EditSpec
+from flows.forms.edits import AnyForm, edit_form
 from flows.forms.grid import expand
 from storage import LatentStore, read_metrics
 from tasks.edit.plan import EditJob, plan_edits
 from tasks.edit.shard import edit_shard
 from tasks.process.models import bundle
 
-RED = [EditSpec(name="red", target="a face with red hair", channels=5)]
+RED = [edit_form(name="red", target="a face with red hair", channels=5)]
 
 
-def planned(tiny: str, images: Path | str, run: Path, specs: list[EditSpec], **changes: object) -> EditJob:
+def planned(tiny: str, images: Path | str, run: Path, specs: list[AnyForm], **changes: object) -> EditJob:
     """The job of a run that is planned without its flow."""
     values: dict[str, object] = {
         "shard_size": 32, "batch": 4, "save_source": True, "save_reconstruction": True,
@@ -35,7 +35,7 @@ def planned(tiny: str, images: Path | str, run: Path, specs: list[EditSpec], **c
     return job
 
 
-def edited(tiny: str, images: Path, run: Path, specs: list[EditSpec], **changes: object) -> dict[str, int]:
+def edited(tiny: str, images: Path, run: Path, specs: list[AnyForm], **changes: object) -> dict[str, int]:
     """The first shard of a run, planned and done without its flow."""
     return edit_shard.fn(planned(tiny, images, run, specs, **changes), 0)
 
@@ -66,8 +66,8 @@ def memory(monkeypatch) -> list[int]:
 def test_memory_grows_neither_with_the_shard_nor_with_the_edits(tiny, tmp_path, memory):
     folders = {count: write_pictures(tmp_path / f"images{count}", count) for count in (4, 12)}
     for images, edits in ((4, 1), (12, 1), (12, 6)):
-        specs = [EditSpec(name=f"e{n}", target="a face with red hair", channels=1 + n) for n in range(edits)]
-        specs += [EditSpec(name="o", target="a smiling face", method="optimize", steps=2, keep_every=1)]
+        specs = [edit_form(name=f"e{n}", target="a face with red hair", channels=1 + n) for n in range(edits)]
+        specs += [edit_form(name="o", target="a smiling face", method="optimize", steps=2, keep_every=1)]
         done = edited(tiny, folders[images], tmp_path / f"run{images}-{edits}", specs)
         assert done["ok"] == images * len(specs)
     one_picture = 3 * 16 * 16 * 4
@@ -97,7 +97,7 @@ def test_numbers_that_are_none_are_failed_rows_and_no_pictures(tiny, tmp_path):
 @pytest.mark.parametrize("alpha", [float("nan"), float("inf"), [1.0, -float("inf")]])
 def test_a_strength_is_a_finite_number(alpha):
     with pytest.raises(ValidationError):
-        EditSpec(target="a face with red hair", alpha=alpha)
+        edit_form(target="a face with red hair", alpha=alpha)
 
 
 def test_a_file_that_changed_after_the_plan_is_not_edited_under_the_old_hash(tiny, tmp_path):
@@ -126,7 +126,7 @@ def test_codes_that_changed_after_the_plan_are_not_edited(tiny, tmp_path):
 
 def test_words_that_clip_has_never_seen_stand_in_the_rows(tiny, tmp_path):
     images = write_pictures(tmp_path / "images", 1)
-    strange = EditSpec(name="strange", target="a face with a zyzzyva", channels=5)
+    strange = edit_form(name="strange", target="a face with a zyzzyva", channels=5)
     edited(tiny, images, tmp_path / "run", [*RED, strange])
     rows = read_metrics(str(tmp_path / "run")).set_index("edit")
     assert rows.loc["strange", "unknown_words"] == "zyzzyva" and rows["unknown_words"].isna()["red"]

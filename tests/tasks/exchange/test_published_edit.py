@@ -14,10 +14,11 @@ from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 
 from storage import DirectionStore
 from styleclip.bundles.load import Bundle
+from styleclip.methods import read_edit
 from styleclip.methods.face import InvertedBatch
+from styleclip.pixels import to_bytes
 from tasks.edit.compile import compile_edits
 from tasks.exchange.directions import export_directions
-from tasks.inputs.decode import to_bytes
 from tasks.process.models import bundle
 
 TARGET, NEUTRAL, ALPHA = "hat", "face", 4.0
@@ -91,7 +92,7 @@ def test_an_edit_moves_the_channels_of_the_published_code_and_gives_its_picture(
         "name": "smile", "method": "global", "neutral": NEUTRAL, "target": TARGET, "alpha": ALPHA, "beta": beta,
         "channels": None,
     }  # fmt: skip
-    (ours,) = compile_edits(world, "cpu", None, [edit])
+    (ours,) = compile_edits(world, "cpu", None, [read_edit(edit)])
     assert np.array_equal(ours.shift.numpy() != 0, theirs != 0) and int((theirs != 0).sum()) == 10
     np.testing.assert_allclose(ours.shift.numpy(), ALPHA * theirs, rtol=1e-3, atol=1e-5)
 

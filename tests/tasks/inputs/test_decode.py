@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_bundle import as_png, picture
 
-from tasks.inputs.decode import decode, to_bytes, to_device
+from styleclip.pixels import from_bytes, to_bytes
+from tasks.inputs.decode import decode
 
 
 def test_bad_files_are_failures_at_their_places(tmp_path):
@@ -32,7 +33,7 @@ def test_a_shard_of_bad_files_is_an_empty_batch(tmp_path):
 @given(st.integers(0, 2**32 - 1))
 def test_bytes_survive_the_way_to_the_device_and_back(seed):
     images = np.random.default_rng(seed).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
-    there = to_device(images, torch.device("cpu"))
+    there = from_bytes(images, torch.device("cpu"))
     assert there.shape == (2, 3, 4, 5) and float(there.abs().max()) <= 1
     assert np.array_equal(to_bytes(there).numpy(), images)
 

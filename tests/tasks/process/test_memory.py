@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.inputs.decode import Failure
+from storage.errors import Failure
 from tasks.process.memory import Halving, out_of_memory
 
 

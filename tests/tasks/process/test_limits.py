@@ -7,7 +7,7 @@ from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-from tasks.limits import LIMIT, device_limit, there_is_one
+from tasks.process.limits import LIMIT, device_limit, there_is_one
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

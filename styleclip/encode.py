@@ -8,7 +8,6 @@ from torch import Tensor
 from styleclip.bundles.load import Bundle
 from styleclip.optimization.refine import RefineSettings, refine
 from styleclip.passes import in_passes, pass_size
-from tasks.edit.plan import check_can_invert
 
 
 def invert_images(models: Bundle, images: Tensor, refine_steps: int = 0, halvings: int = 0) -> Tensor:
@@ -17,7 +16,7 @@ def invert_images(models: Bundle, images: Tensor, refine_steps: int = 0, halving
     In passes of one size, so that not even the last bit depends on the batch; each of `halvings`, the times that
     memory ran out, makes them half as large. Raises BundleError for a bundle without an encoder.
     """
-    encoder = check_can_invert(models)
+    encoder = models.need_encoder()
     size = max(pass_size(models.generator) >> halvings, 1)
     with torch.no_grad():
         w = in_passes(encoder, images, size)

@@ -1,0 +1,86 @@
+"""What an edit asks for, of any method: its words and its strengths. Plain data: no torch, no disk.
+
+`styleclip.methods` makes edits ready for images; the forms in which people ask for them read their defaults here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from styleclip.settings import OptimizationSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """One edit. `name` names its folder and its rows, `method` is its name in `styleclip.methods.METHODS`.
+
+    An empty `neutral` stands for the bundle's own words; `target` None for what a mapper was trained for.
+    """
+
+    name: str = "edit"
+    method: str = ""
+    target: str | None = None
+    neutral: str = ""
+
+    latent_space: ClassVar[str] = ""
+    """Where the step is taken, as Table 1 of the paper names it."""
+    input_dependent: ClassVar[bool] = True
+    """Whether images differ in the step that they take (Table 1)."""
+
+    def to_plan(self) -> dict[str, Any]:
+        """Plain values, as a run's plan keeps them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalEdit(Edit):
+    """Global directions (paper §6): alpha in standard deviations of the strongest channel; beta, or where it is None
+    a number of channels, chooses which ones move.
+
+    method "global" is the paper's; "global-weighted" weighs channels by how much they move pictures.
+    """
+
+    method: str = "global"
+    alpha: float = 4.0
+    beta: float | None = None
+    channels: int | None = 20
+
+    latent_space: ClassVar[str] = "S"
+    input_dependent: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapperEdit(Edit):
+    """Latent mapper (paper §5): a file, or the name of one that the bundle ships; alpha: factor of its step."""
+
+    method: str = "mapper"
+    mapper: str
+    alpha: float = 1.0
+
+    latent_space: ClassVar[str] = "W+"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizeEdit(Edit, OptimizationSettings):
+    """Latent optimization (paper §4): its settings, whose defaults are the published ones, and wishes of ours.
+
+    relative: 0 aims at the words, as the paper does. Above 0 the aim of an image is its own unit embedding plus
+    `relative`·Δt: the words alone also say, to CLIP, that everything they do not mention is absent.
+    channels: only so many channels of S move, those that answer most strongly to the words; None: all.
+    keep_every: steps between kept pictures, 0 for none.
+    """
+
+    method: str = "optimize"
+    relative: float = 0.0
+    channels: int | None = None
+    keep_every: int = 0
+
+    latent_space: ClassVar[str] = "W+"
+
+    @property
+    def settings(self) -> OptimizationSettings:
+        """How the optimization is carried out, without the words."""
+        return OptimizationSettings(
+            **{each.name: getattr(self, each.name) for each in fields(OptimizationSettings)}
+        )
