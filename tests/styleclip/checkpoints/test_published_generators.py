@@ -106,6 +106,18 @@ def test_multiplier_and_clamp_are_read_from_the_pickle(nvlabs, tmp_path):
     assert clamped.abs().max() <= 4 * 0.1 + 1e-4 < free.abs().max()
 
 
+def test_channels_last_strides_and_arrays_that_dill_wrote_change_nothing(nvlabs, tmp_path):
+    """As fp16 training in NHWC leaves its weights, and as StyleGAN-XL pickles its StyleGAN2 class."""
+    strided = {
+        name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+        for name, value in nvlabs.items()
+    }
+    odd = nvlabs_generator(strided, synthesis={"block_resolutions": np.array([4, 8, 16])})
+    plain = load_generator(write_nvlabs_pickle(tmp_path / "plain.pkl", nvlabs_generator(nvlabs)))
+    ours = load_generator(write_nvlabs_pickle(tmp_path / "odd.pkl", odd, dill=True))
+    assert all(torch.equal(ours.state_dict()[name], value) for name, value in plain.state_dict().items())
+
+
 def test_a_class_conditional_generator_is_read_with_its_classes(nvlabs, tmp_path):
     wide = dict(nvlabs)
     wide["mapping.embed.weight"], wide["mapping.embed.bias"] = torch.randn(64, 5), torch.randn(64)
