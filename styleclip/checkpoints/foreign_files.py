@@ -15,7 +15,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        # names out of a damaged file may hold anything, line breaks too
+        raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from None
     except Exception as error:  # such a file may fail anywhere
         line = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise CheckpointError(

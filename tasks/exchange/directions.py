@@ -20,7 +20,6 @@ from tasks.precompute import STATISTICS_BATCH
 from tasks.process.models import bundle
 
 BLOCK = 256
-Lists = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 def import_directions(

@@ -230,3 +230,10 @@ def test_a_whole_generator_of_nvlabs_code_says_what_to_do(tmp_path):
         del sys.modules["torch_utils"], sys.modules[module.__name__]
     with pytest.raises(CheckpointError, match=r"torch\.save\(G\)"):
         load_generator(tmp_path / "pti.pt")
+
+
+def test_a_name_with_a_line_break_is_still_one_line(tmp_path):
+    (tmp_path / "network.pkl").write_bytes(b"\x80\x04\x8c\x03a\nb\x94\x8c\x01c\x94\x93.")
+    with pytest.raises(CheckpointError) as caught:
+        load_generator(tmp_path / "network.pkl")
+    assert "\n" not in str(caught.value) and "refused" in str(caught.value)
