@@ -17,9 +17,6 @@ from styleclip.networks.encoder import Encoder, build_encoder
 from styleclip.networks.identity import IdentityNet, build_identity
 from styleclip.networks.irse50 import IRSE50
 
-E4E, PSP = "Encoder4Editing", "GradualStyleEncoder"
-"""What published files call their encoder; the parameters of the two have the same names."""
-
 
 def load_identity(path: str | Path) -> IdentityNet | IRSE50:
     """An identity network: our own safetensors, or a `.pth` of ArcFace IR-SE50; frozen, on the CPU, float32.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from styleclip.errors import CheckpointError
 
@@ -106,6 +107,11 @@ def _plain(value: Any, path: Path, depth: int = 0) -> Any:
         raise CheckpointError(f"{path}: its containers are nested deeper than {MAX_DEPTH}: refused")
     if isinstance(value, argparse.Namespace):
         value = vars(value)
+    if isinstance(value, Tensor) and value.numel() * value.element_size() > path.stat().st_size:
+        # one number with a stride of zero can stand for terabytes, which a network of that shape would really take
+        raise CheckpointError(
+            f"{path}: holds a tensor of {list(value.shape)}, more data than the file has: refused"
+        )
     if isinstance(value, Mapping):
         return {key: _plain(each, path, depth + 1) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -237,3 +237,9 @@ def test_a_name_with_a_line_break_is_still_one_line(tmp_path):
     with pytest.raises(CheckpointError) as caught:
         load_generator(tmp_path / "network.pkl")
     assert "\n" not in str(caught.value) and "refused" in str(caught.value)
+
+
+def test_one_number_that_stands_for_a_giant_is_refused(tmp_path):
+    torch.save({"g_ema": {"style.1.weight": torch.zeros(1).expand(10**6, 10**6)}}, tmp_path / "giant.pt")
+    with pytest.raises(CheckpointError, match=r"giant\.pt: holds a tensor of .* more data than the file has"):
+        load_generator(tmp_path / "giant.pt")
