@@ -20,19 +20,16 @@ import open_clip
 import torch
 from open_clip.factory import load_state_dict
 from open_clip.model import CLIP, CustomTextCLIP
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from styleclip.checkpoints.native import load_native
 from styleclip.checkpoints.strict import load_checked
-from styleclip.checkpoints.torch_files import is_torch_file, load_torch_file
-from styleclip.checkpoints.torchscript import is_torchscript, load_torchscript_state
 from styleclip.clip.model import ClipModel
+from styleclip.clip.openai_files import openai_weights
 from styleclip.clip.tokenizer import CompactTokenizer
 from styleclip.errors import BundleError, CheckpointError
 
-ARCHIVE_SETTINGS = {"input_resolution", "context_length", "vocab_size"}
-"""Numbers that OpenAI's archives keep beside the weights."""
 NOT_ARCHITECTURE = {"vocabulary", "mean", "std", "custom_text"}
 """Keys of a custom configuration that are not arguments of open_clip's model classes."""
 
@@ -102,7 +99,7 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
         # Plain names such as ViT-B-32 stand for GELU, although OpenAI's weights were trained with QuickGELU: open_clip
         # only warns, and the embeddings are quietly wrong.
         quick_gelu = bool(described.get("quick_gelu"))
-    if checkpoint is not None and (state := _openai_weights(Path(checkpoint))):
+    if checkpoint is not None and (state := openai_weights(Path(checkpoint))):
         return _load_openai(model, Path(checkpoint), state)
     with _quiet():
         try:
@@ -117,30 +114,6 @@ def _load_known(model: str, pretrained: str | None, checkpoint: str | Path | Non
     settings = open_clip.get_model_preprocess_cfg(network)
     name = f"{model}/{pretrained or Path(str(checkpoint)).name}"
     return _assemble(name, network, tokenizer, settings)
-
-
-def _openai_weights(checkpoint: Path) -> dict[str, Tensor] | None:
-    """The weights of a file as OpenAI published them, float32: a TorchScript archive, whose program is not run, or a
-    state dict that was taken out of one. None for any other file."""
-    try:
-        state = load_torchscript_state(checkpoint) if is_torchscript(checkpoint) else _state_dict(checkpoint)
-    except CheckpointError as error:
-        raise CheckpointError(f"CLIP checkpoint {error}") from error
-    if not ARCHIVE_SETTINGS & state.keys():
-        return None
-    return {name: value.float() for name, value in state.items() if name not in ARCHIVE_SETTINGS}
-
-
-def _state_dict(checkpoint: Path) -> Mapping[str, Any]:
-    if is_torch_file(checkpoint):
-        content = load_torch_file(checkpoint)
-        return content["state_dict"] if isinstance(content.get("state_dict"), dict) else content
-    try:
-        with safe_open(checkpoint, "pt") as file:
-            whole = bool(ARCHIVE_SETTINGS & set(file.keys()))
-            return {name: file.get_tensor(name) for name in file.keys()} if whole else {}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError):
-        return {}  # whoever reads it next says what is wrong with it
 
 
 def _load_openai(model: str, checkpoint: Path, weights: Mapping[str, Tensor]) -> ClipModel:
@@ -170,7 +143,7 @@ def _load_custom(checkpoint: Path, config: Mapping[str, Any] | str | Path | None
     else:
         settings = _read_config(config)
         try:
-            if (published := _openai_weights(checkpoint)) is not None:
+            if (published := openai_weights(checkpoint)) is not None:
                 settings["quick_gelu"] = True  # OpenAI trained with it, whatever a configuration says
             state = load_state_dict(str(checkpoint)) if published is None else published
         except CheckpointError:
