@@ -11,8 +11,8 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from storage import uris
-from storage.errors import PlanMismatch, StorageError, StoreCorrupt
+from storage import durable, uris
+from storage.errors import PlanMismatch, StorageError, StoreCorrupt, StoreExists
 from storage.plan import compare, listed
 
 
@@ -46,8 +46,10 @@ def new_group(uri: str, kind: str) -> Iterator[zarr.Group]:
         if uris.is_remote(uri):
             yield zarr.open_group(uris.zarr_store(uri), mode="w", zarr_format=3, attributes={"kind": kind})
             return
-        with uris.new_folder(uri) as place:
-            yield zarr.open_group(uris.zarr_store(place), mode="w", zarr_format=3, attributes={"kind": kind})
+        with durable.new_folder(uris.local_path(uri)) as place:
+            yield zarr.open_group(
+                uris.zarr_store(str(place)), mode="w", zarr_format=3, attributes={"kind": kind}
+            )
 
 
 def _check_free(uri: str, kind: str) -> None:
@@ -57,7 +59,7 @@ def _check_free(uri: str, kind: str) -> None:
         raise StorageError(f"{uri} is a file: choose another place for the {kind}")
     found = attributes(uri)
     if is_ready(uri):
-        raise StorageError(f"{uri} holds a finished store already: choose another place for the {kind}")
+        raise StoreExists(f"{uri} holds a finished store already: choose another place for the {kind}")
     if found is not None and found.get("kind") == kind:
         if uris.is_remote(uri):
             return
@@ -157,9 +159,11 @@ def _keeping_zeros(array: zarr.Array) -> zarr.Array:
 def write_rows(uri: str, array: zarr.Array, rows: slice, values: Any) -> None:
     """Write whole shards of an array. On a disk they are there to stay when this returns, loss of power included."""
     array[rows] = np.asarray(values).astype(array.dtype)
+    if uris.is_remote(uri):
+        return  # object stores answer only when it is
     high = (array.shards or array.chunks)[0]
     for shard in range(rows.start // high, -(-rows.stop // high)):
-        uris.settle(_file(uri, array, shard))
+        durable.settle(uris.local_path(_file(uri, array, shard)))
 
 
 def read_rows(uri: str, array: zarr.Array, rows: slice | np.ndarray, written: bool = True) -> np.ndarray:

@@ -26,6 +26,10 @@ class ImageError(StorageError):
         self.reason = reason
 
 
+class StoreExists(StorageError):
+    """A store stands where one was to be made: another process may have been faster."""
+
+
 class DiskFull(StorageError):
     """There is no space left; the call was right, and goes on once there is some."""
 

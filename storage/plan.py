@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from storage import uris
+from storage import durable, uris
 from storage.errors import PlanMismatch, StorageError, StoreCorrupt
 
 PLAN_VERSION = 1
@@ -58,6 +58,8 @@ class RunPlan:
     @property
     def original(self) -> RunPlan:
         """The plan as it was first written, whatever was mended since."""
+        if not self.mended:
+            return self
         images = [replace(image, hash=self.mended.get(image.id, image.hash)) for image in self.images]
         return replace(self, images=tuple(images), mended={})
 
@@ -107,15 +109,16 @@ def load_plan(run_dir: str) -> RunPlan | None:
 
     While its file stays as it is every call of a process gives the same object: each shard asks for it.
     """
+    if (stamp := uris.stamp_of(_path(run_dir))) is None:
+        return None
     try:
-        stamp = uris.stamp_of(_path(run_dir))
-        return _parsed(run_dir, stamp) if stamp is not None else _parsed.__wrapped__(run_dir, None)
-    except (FileNotFoundError, NotADirectoryError):
+        return _parsed(run_dir, stamp)
+    except (FileNotFoundError, NotADirectoryError):  # taken away since
         return None
 
 
 @functools.lru_cache(maxsize=2)
-def _parsed(run_dir: str, _stamp: tuple[object, ...] | None) -> RunPlan:
+def _parsed(run_dir: str, _stamp: object) -> RunPlan:
     text = uris.read_bytes(_path(run_dir))
     try:
         return RunPlan.from_json(text.decode("utf-8"))
@@ -154,12 +157,15 @@ def keep_plan(run_dir: str, plan: RunPlan, failed: Collection[str] = ()) -> bool
     now = replace(mended, images=plan.images)
     if now != earlier:
         uris.write_bytes(_path(run_dir), now.to_json().encode(), commit=True)
-    uris.sweep(run_dir)
+    if not uris.is_remote(run_dir):
+        durable.sweep(uris.local_path(run_dir))
     return True
 
 
 def _with_content_of(earlier: RunPlan, now: RunPlan, ids: Collection[str]) -> RunPlan:
     """`earlier` with the hashes that these images have in `now`; what they were at first is kept."""
+    if not ids:
+        return earlier
     hashes = {image.id: image.hash for image in now.images if image.id in ids}
     changed = {
         image.id: image.hash for image in earlier.images if hashes.get(image.id, image.hash) != image.hash

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from storage import uris
+from storage import durable, uris
 from storage.errors import PlanMismatch, StoreCorrupt
 from storage.plan import compare, listed
 
@@ -33,5 +33,6 @@ def keep_card(run_dir: str, what: str, values: Mapping[str, Any]) -> bool:
             f"{run_dir} belongs to another run ({listed(differences)}): choose another output folder, or repeat the "
             "earlier call to continue it"
         )
-    uris.sweep(run_dir)
+    if not uris.is_remote(run_dir):
+        durable.sweep(uris.local_path(run_dir))
     return True

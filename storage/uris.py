@@ -6,10 +6,7 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import stat
-import time
-import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +17,7 @@ import fsspec
 from fsspec.core import url_to_fs
 from zarr.storage import FsspecStore, LocalStore
 
+from storage import durable
 from storage.errors import DiskFull, StorageError
 
 # A colon alone makes no URI: local folders may be called "a::b" or "12:30".
@@ -31,9 +29,6 @@ _HOPELESS = frozenset(
     | {errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 )
 _PIECE = 1 << 20
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
-_LEFT_OVER = 3600.0
-"""Seconds after which nobody still writes to a temporary file: whoever made it was killed."""
 _SECRET = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 
 
@@ -83,15 +78,19 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def stamp_of(uri: str) -> tuple[object, ...] | None:
-    """What changes whenever a file is written again; None when that cannot be told. Raises OSError for no file."""
-    if not is_remote(uri):
-        found = local_path(uri).stat()
-        return found.st_ino, found.st_size, found.st_mtime_ns
-    fs, path = filesystem(uri)
-    info = fs.info(path)
+def stamp_of(uri: str) -> object:
+    """What changes whenever a file is written again; None for no file. Where that cannot be told it is another one at
+    every call, so that nothing is kept that may have changed."""
+    try:
+        if not is_remote(uri):
+            found = local_path(uri).stat()
+            return found.st_ino, found.st_size, found.st_mtime_ns
+        fs, path = filesystem(uri)
+        info = fs.info(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     version = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("created")
-    return None if version is None else (info["size"], str(version))
+    return object() if version is None else (info["size"], str(version))
 
 
 def exists(uri: str) -> bool:
@@ -172,10 +171,10 @@ def write_bytes(uri: str, data: bytes, *, commit: bool = False) -> None:
             fs.pipe_file(path, data)
             return
         target = local_path(uri)
-        with _temporary(target, data) as temporary:
+        with durable.temporary(target, data) as temporary:
             os.replace(temporary, target)
         if commit:
-            _settle_folder(target.parent)
+            durable.settle_folder(target.parent)
 
 
 def write_new(uri: str, data: bytes) -> bool:
@@ -187,104 +186,15 @@ def write_new(uri: str, data: bytes) -> bool:
                 fs.pipe_file(path, data, mode="create")
                 return True
             target = local_path(uri)
-            with _temporary(target, data) as temporary:
-                _link(temporary, target)
-            _settle_folder(target.parent)
+            with durable.temporary(target, data) as temporary:
+                durable.link(temporary, target)
+            durable.settle_folder(target.parent)
             return True
         except FileExistsError:
             # mkdir raises it as well, when a file stands where a folder must be
             if not is_remote(uri) and not target.exists():
                 raise
             return False
-
-
-def _link(temporary: Path, target: Path) -> None:
-    """A rename that raises FileExistsError when the name is taken."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        # Some file systems know no links; between these two lines another writer could come, and only there.
-        if target.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        os.replace(temporary, target)
-
-
-@contextmanager
-def _temporary(target: Path, data: bytes) -> Iterator[Path]:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own per writer: two attempts at one file never share a temporary one.
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def settle(uri: str) -> None:
-    """Wait until a local file and its name are on the disk; object stores answer only when they are."""
-    if is_remote(uri):
-        return
-    path = local_path(uri)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    _settle_folder(path.parent)
-
-
-def _settle_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise  # some network file systems cannot do it for folders
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def new_folder(uri: str) -> Iterator[str]:
-    """An empty local folder to fill, which gets its name `uri` at the end of the block; left as it is when that is
-    taken by a folder with something in it, because another process was faster."""
-    target = local_path(uri)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    sweep(str(target.parent), deep=False)
-    place = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        yield str(place)
-        try:
-            place.replace(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        _settle_folder(target.parent)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def sweep(uri: str, *, deep: bool = True) -> None:
-    """Remove what killed writers have left in a local folder, and below it when `deep`: temporary files of an hour ago.
-
-    What cannot be removed stays: it is in nobody's way.
-    """
-    if is_remote(uri):
-        return
-    before = time.time() - _LEFT_OVER
-    for folder, folders, files in os.walk(local_path(uri)):
-        for name in filter(_TEMPORARY.fullmatch, [*folders, *files]):
-            path = Path(folder, name)
-            try:
-                if path.stat().st_mtime > before:
-                    continue
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            except OSError:
-                continue
-        folders[:] = [name for name in folders if deep and not name.startswith(".")]
 
 
 def entries(uri: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from prefect import task
 from torch import Tensor
 
 from storage.curves import write_curves
+from storage.errors import StoreExists
 from storage.images import encode_image
 from storage.latents import LatentStore
 from storage.metrics import write_shard
@@ -23,11 +25,11 @@ from styleclip.metrics import clip_similarity
 from styleclip.optimization import OptimizationSettings, Optimized, optimize_latents
 from styleclip.pixels import to_bytes
 from styleclip.precision import Precision, computing_in
-from tasks.edit.plan import fingerprint_of, missing_shards, package_version, run_id, settings_of
 from tasks.edit.rows import long_curves
 from tasks.invert import unfinished
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle
+from tasks.process.plans import fingerprint_of, missing_shards, package_version, settings_of
 from tasks.process.stopwatch import Stopwatch
 
 FLOW = "free-generation"
@@ -78,9 +80,10 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     keep_plan(job.output, plan)
     generator = models.generator
     if not LatentStore.exists(job.latents):
-        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)}
-        LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
-    if not unfinished(job.latents, run_id(plan), missing_shards(job.output, FLOW, plan)):
+        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": plan.run_id}
+        with suppress(StoreExists):  # another process that began with us was faster
+            LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
+    if not unfinished(job.latents, plan.run_id, missing_shards(job.output, FLOW, plan)):
         codes = LatentStore.open(job.latents)
         return _summary(job, len(names), int((~codes.ok).sum()), done_before=True)
     settings = OptimizationSettings(
@@ -96,7 +99,7 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     LatentStore.open(job.latents).write_shard(0, found.moved.cpu().numpy(), found.finite.cpu().numpy())
     curves = {name: values.cpu().numpy() for name, values in found.curves.items()}
     write_curves(job.output, FLOW, "shard-00000", long_curves(curves, names))
-    write_shard(job.output, FLOW, run_id(plan), 0, _rows(job, models, targets, texts, found, watch))
+    write_shard(job.output, FLOW, plan.run_id, 0, _rows(job, models, targets, texts, found, watch))
     return _summary(job, len(names), int((~found.finite).sum()), done_before=False)
 
 

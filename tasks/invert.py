@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from prefect import task
 
 from storage.datasets import list_images
-from storage.errors import Failure, PlanMismatch
+from storage.errors import Failure, PlanMismatch, StoreExists
 from storage.images import encode_image
 from storage.landmarks import keep_landmarks
 from storage.latents import LatentStore
@@ -23,20 +24,12 @@ from styleclip.methods.measures import inversion_measures, see
 from styleclip.passes import pass_size
 from styleclip.pixels import from_bytes, to_bytes
 from styleclip.precision import Precision, computing_in
-from tasks.edit.plan import (
-    fingerprint_of,
-    missing_shards,
-    package_version,
-    plan_for,
-    plan_of,
-    run_id,
-    to_retry,
-)
 from tasks.inputs.align import Align, alignment_of, faces_in, landmarks_for
 from tasks.inputs.decode import decode
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
+from tasks.process.plans import fingerprint_of, missing_shards, package_version, plan_for, plan_of, to_retry
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.process.stopwatch import Stopwatch
 
@@ -102,15 +95,16 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
     if found is not None:
         keep_landmarks(job.output, found)
     if not LatentStore.exists(job.latents):
-        LatentStore.create(
-            job.latents,
-            [image.id for image in plan.images],
-            encoder.num_ws,
-            encoder.w_dim,
-            {"bundle": models.name, "weights": dict(models.fingerprint), "run": run_id(plan)},
-            job.shard_size,
-        )
-    missing = unfinished(job.latents, run_id(plan), missing_shards(job.output, "invert", plan, failed.shards))
+        with suppress(StoreExists):  # another process that began with us was faster
+            LatentStore.create(
+                job.latents,
+                [image.id for image in plan.images],
+                encoder.num_ws,
+                encoder.w_dim,
+                {"bundle": models.name, "weights": dict(models.fingerprint), "run": plan.run_id},
+                job.shard_size,
+            )
+    missing = unfinished(job.latents, plan.run_id, missing_shards(job.output, "invert", plan, failed.shards))
     return PlannedInversion(len(plan.shards), missing, folder.skipped)
 
 
@@ -192,7 +186,7 @@ def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
         else:
             row |= {"status": "ok"} | measures[position]
         rows.append(row)
-    write_shard(job.output, "invert", run_id(plan), shard, rows)
+    write_shard(job.output, "invert", plan.run_id, shard, rows)
     return {"shard": shard, "ok": int(ok.sum()), "failed": int((~ok).sum())}
 
 

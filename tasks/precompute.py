@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,9 +15,14 @@ from prefect import task
 from torch import Tensor
 
 from storage.directions import DirectionStore
-from storage.errors import Failure
+from storage.errors import Failure, StoreExists
 from styleclip.bundles.load import Bundle
-from styleclip.directions import channel_direction_sums, resultant_length, style_statistics
+from styleclip.directions import (
+    STATISTICS_BATCH,
+    channel_direction_sums,
+    resultant_length,
+    style_statistics,
+)
 from styleclip.errors import EditError, StyleclipError
 from styleclip.precision import Precision, computing_in
 from styleclip.seeds import sample_z
@@ -24,9 +30,6 @@ from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
-
-STATISTICS_BATCH = 1024
-"""Samples per pass of the mapping network; part of the result's last bits, so it is no option."""
 
 
 @dataclass(frozen=True)
@@ -131,17 +134,18 @@ def prepare_store(job: PrecomputeJob) -> StoreState:
             mean, std = style_statistics(
                 models.generator, job.statistics_samples, job.seed, _psi(job, models), STATISTICS_BATCH
             )
-        DirectionStore.create(
-            job.output,
-            layer_names=[layer.name for layer in layout.layers],
-            layer=np.asarray(layout.layer_of),
-            channel=np.asarray(layout.channel_of),
-            dim=models.clip.dim,
-            mean=mean[layout.conv].cpu().numpy(),
-            std=std[layout.conv].cpu().numpy(),
-            block=job.block,
-            attrs=_identity(job, models),
-        )
+        with suppress(StoreExists):  # another process that began with us was faster
+            DirectionStore.create(
+                job.output,
+                layer_names=[layer.name for layer in layout.layers],
+                layer=np.asarray(layout.layer_of),
+                channel=np.asarray(layout.channel_of),
+                dim=models.clip.dim,
+                mean=mean[layout.conv].cpu().numpy(),
+                std=std[layout.conv].cpu().numpy(),
+                block=job.block,
+                attrs=_identity(job, models),
+            )
     store = _open(job, models)
     return StoreState(len(store.block_slices), list(store.missing_blocks()))
 

@@ -7,7 +7,7 @@ from styleclip.directions.channel import (
     resultant_length,
 )
 from styleclip.directions.loaded import ChannelDirections
-from styleclip.directions.statistics import StyleStatistics, style_statistics
+from styleclip.directions.statistics import STATISTICS_BATCH, StyleStatistics, style_statistics
 from styleclip.directions.style import (
     StyleDirection,
     expand,
@@ -18,6 +18,7 @@ from styleclip.directions.style import (
 from styleclip.directions.text import embed_prompt, text_direction
 
 __all__ = [
+    "STATISTICS_BATCH",
     "ChannelDirections",
     "StyleDirection",
     "StyleStatistics",

@@ -8,6 +8,9 @@ from torch import Tensor
 from styleclip.networks.generator import Generator
 from styleclip.seeds import sample_z
 
+STATISTICS_BATCH = 1024
+"""Samples per pass of the mapping network; part of the result's last bits, so it is no option."""
+
 
 class StyleStatistics:
     """Running mean and standard deviation of rows, to which more may be added at any time.

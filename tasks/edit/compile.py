@@ -24,7 +24,7 @@ def compile_edits(name: str, device: str, uri: str | None, edits: Sequence[Edit]
     store = uri or models.directions
     files = [uris.join(str(store), "zarr.json")] if store else []
     files += [mapper for edit in edits if (mapper := getattr(edit, "mapper", None))]
-    stamps = tuple(uris.stamp_of(file) if uris.exists(file) else None for file in files)
+    stamps = tuple(uris.stamp_of(file) for file in files)
     return _compile(name, device, uri, tuple(edits), models, stamps)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,10 @@ import pandas as pd
 from storage.errors import Failure
 from storage.plan import PlannedImage
 from styleclip.methods.face import CompiledEdit
-from tasks.edit.plan import EditJob, package_version
+from tasks.edit.batch import Batch, EditedPart
+from tasks.edit.plan import EditJob
+from tasks.process.plans import package_version
 from tasks.process.stopwatch import Stopwatch
-
-if TYPE_CHECKING:
-    from tasks.edit.shard import Batch, EditedPart
 
 
 def edit_rows(

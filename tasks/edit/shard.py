@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,45 +21,21 @@ from styleclip.methods.measures import edit_measures, inversion_measures, see
 from styleclip.passes import pass_size
 from styleclip.pixels import from_bytes, to_bytes
 from styleclip.precision import computing_in
+from tasks.edit.batch import Batch, EditedPart
 from tasks.edit.compile import compile_edits
-from tasks.edit.plan import EditJob, plan_of, run_id
+from tasks.edit.plan import EditJob
 from tasks.edit.rows import curve_frame, edit_rows
 from tasks.edit.writing import picture_writer
 from tasks.inputs.images_or_codes import read_inputs
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
+from tasks.process.plans import plan_of
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.process.stopwatch import Stopwatch
 
 SOUND = "sound"
 NOT_FINITE = Failure("NotFinite", "the edit leads to numbers that are none: use a smaller strength")
-
-
-@dataclass(frozen=True)
-class EditedPart:
-    """What is kept of one edit on some images of a shard, all of it on the host; the pictures are not.
-
-    positions in the shard; measures: name → n numbers; failures: position → why it has no picture; curves: name →
-    float32 [steps, n]; batch: how many images may be on the device at once, after what was learnt about its memory.
-    """
-
-    positions: list[int]
-    measures: dict[str, list[float]]
-    failures: dict[int, Failure]
-    curves: dict[str, np.ndarray]
-    batch: int
-
-
-@dataclass
-class Batch:
-    """What is kept of one batch, all of it on the host: positions in the shard; `shared` measures of the inversion,
-    each of n; per edit the parts that its images were done in, and by position why one could not be done."""
-
-    positions: list[int]
-    shared: dict[str, list[float]]
-    parts: list[list[EditedPart]] = field(default_factory=list)
-    failures: list[dict[int, Failure]] = field(default_factory=list)
 
 
 class Sizes:
@@ -213,6 +189,6 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
     curves = curve_frame(edits, batches, ids)
     if len(curves):
         write_curves(job.output, "edit", f"shard-{shard:05d}", curves)
-    write_shard(job.output, "edit", run_id(plan), shard, rows)
+    write_shard(job.output, "edit", plan.run_id, shard, rows)
     failed = sum(row["status"] == "failed" for row in rows)
     return {"shard": shard, "ok": len(rows) - failed, "failed": failed}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from storage import uris
 from storage.metrics import read_metrics
-from tasks.edit.plan import plan_of, run_id
+from tasks.process.plans import plan_of
 
 MEANS = {
     "CLIP gain": "clip_gain",
@@ -35,7 +35,7 @@ SHOWN_IMAGES, SHOWN_EDITS = 6, 8
 def rows_of(run: str, flow: str) -> pd.DataFrame:
     """The rows of the run that the folder's plan describes, in no particular order."""
     rows = read_metrics(run)
-    return rows[(rows["flow"] == flow) & (rows["run"] == run_id(plan_of(run)))]
+    return rows[(rows["flow"] == flow) & (rows["run"] == plan_of(run).run_id)]
 
 
 def count_rows(run: str, flow: str) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from storage.directions import DirectionStore
 from storage.errors import StorageError
 from storage.numpy_files import read_file
 from styleclip.bundles.load import Bundle
-from styleclip.directions import style_statistics
+from styleclip.directions import STATISTICS_BATCH, style_statistics
 from styleclip.errors import BundleError
 from styleclip.networks.layout import StyleLayout
-from tasks.precompute import STATISTICS_BATCH
 from tasks.process.models import bundle
 
 BLOCK = 256

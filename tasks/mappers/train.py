@@ -10,7 +10,6 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -39,6 +38,7 @@ from tasks.mappers.codes import Codes, MapperJob, codes
 from tasks.process.limits import device_limit
 from tasks.process.memory import out_of_memory
 from tasks.process.models import bundle
+from tasks.process.plans import package_version
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def plan_training(job: MapperJob, attributes: list[dict[str, Any]]) -> dict[str,
         "bundle": models.name,
         "weights": dict(models.fingerprint),
         "templates": list(models.templates),
-        "package_version": version("styleclip-flows"),
+        "package_version": package_version(),
         "codes": found.digest,
         "attributes": attributes,
     }

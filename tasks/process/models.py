@@ -24,7 +24,7 @@ def bundle(name: str, device: str = "auto") -> Bundle:
     """The bundle `name` on `device`; the same object at every call in this process while its files stay as they are."""
     spec = read_bundle(name)
     files = (spec.path, *spec.files.values())
-    stamps = tuple(uris.stamp_of(str(path)) if path.is_file() else None for path in files)
+    stamps = tuple(uris.stamp_of(str(path)) for path in files)
     with _LOADING:
         return _bundle(name, device, stamps)
 
@@ -32,8 +32,7 @@ def bundle(name: str, device: str = "auto") -> Bundle:
 def directions(uri: str, name: str, device: str = "auto") -> ChannelDirections:
     """The finished directions at `uri`, checked to fit the bundle `name`; read again when they change."""
     models = bundle(name, device)
-    place = uris.join(uri, "zarr.json")
-    stamp = uris.stamp_of(place) if uris.exists(place) else None
+    stamp = uris.stamp_of(uris.join(uri, "zarr.json"))
     with _LOADING:
         return _directions(uri, stamp, models)
 

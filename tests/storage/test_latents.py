@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage import arrays
-from storage.errors import PlanMismatch, StorageError, StoreCorrupt
+from storage.errors import PlanMismatch, StorageError, StoreCorrupt, StoreExists
 from storage.latents import LatentStore
 
 IDS = [f"image-{i}" for i in range(7)]
@@ -133,10 +134,20 @@ def test_marks_of_a_finished_store_are_read_once(store, monkeypatch):
     assert looked.count("/done") == looked.count("/ok") == 1
 
 
-def test_two_that_make_the_same_store_at_once_get_one(tmp_path):
-    uri = str(tmp_path / "both.zarr")
-    with ThreadPoolExecutor(8) as pool:
-        stores = list(pool.map(lambda _: LatentStore.create(uri, IDS, 3, 4, {"bundle": "tiny"}, 3), range(8)))
+def test_two_that_make_the_same_store_at_once_get_one(tmp_path, monkeypatch):
+    """All find the place free, and only then does any of them make its store."""
+    uri, look, together = str(tmp_path / "both.zarr"), arrays._check_free, Barrier(4)
+
+    def look_together(*place: str) -> None:
+        look(*place)
+        together.wait(timeout=30)
+
+    monkeypatch.setattr(arrays, "_check_free", look_together)
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: LatentStore.create(uri, IDS, 3, 4, {"bundle": "tiny"}, 3), range(4)))
     stores[0].write_shard(0, codes(3), OK)
     assert all(LatentStore.open(each.uri).missing_shards() == [1, 2] for each in stores)
     assert [path.name for path in tmp_path.iterdir()] == ["both.zarr"], "nothing half-made stays"
+    monkeypatch.undo()
+    with pytest.raises(StoreExists):  # who looks later is told, and may open it
+        LatentStore.create(uri, IDS, 3, 4, {"bundle": "tiny"}, 3)

@@ -6,6 +6,7 @@ import errno
 import os
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from storage import uris
 from storage.errors import StorageError
@@ -104,15 +105,6 @@ def test_a_password_in_a_uri_is_refused_and_not_repeated(uri):
     assert "secret" not in str(caught.value)
 
 
-def test_leftovers_of_killed_writers_are_swept_and_nothing_else(tmp_path):
-    old, new = (tmp_path / "run" / f".{digit * 32}.tmp" for digit in "ab")
-    for path in (old, new, tmp_path / "run" / ".mine.tmp", tmp_path / "run" / "x.png"):
-        uris.write_bytes(str(path), b"x")
-    os.utime(old, (1, 1))
-    uris.sweep(str(tmp_path))
-    assert not old.exists() and new.exists() and len(os.listdir(tmp_path / "run")) == 3
-
-
 def test_a_commit_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
     """Power may be lost at any moment: first the bytes, then the name, then the folder that holds the name."""
     events: list[str] = []
@@ -125,3 +117,27 @@ def test_a_commit_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *names: events.append("name") or replace(*names))
     uris.write_bytes(str(tmp_path / "commit"), b"x", commit=True)
     assert events == ["file", "name", "folder"]
+
+
+def test_a_stamp_tells_when_a_file_was_written_again(tmp_path):
+    uri = str(tmp_path / "x")
+    assert uris.stamp_of(uri) is None and uris.stamp_of(f"{uri}/below") is None
+    uris.write_bytes(uri, b"one")
+    first = uris.stamp_of(uri)
+    assert first == uris.stamp_of(uri)
+    uris.write_bytes(uri, b"two")
+    assert uris.stamp_of(uri) != first
+
+
+def test_where_a_change_cannot_be_told_nothing_counts_as_unchanged(monkeypatch):
+    class Silent(MemoryFileSystem):
+        """A file system that tells the size of a file and nothing else."""
+
+        cachable = False
+
+        def info(self, path: str, **_: object) -> dict[str, object]:
+            return {"size": super().info(path)["size"]}
+
+    uris.write_bytes("memory://silent", b"x")
+    monkeypatch.setattr(uris, "filesystem", lambda uri: (Silent(), "/silent"))
+    assert uris.stamp_of("memory://silent") != uris.stamp_of("memory://silent")

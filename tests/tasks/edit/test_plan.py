@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_bundle import write_pictures
 
-import tasks.edit.plan
+import tasks.process.plans
 from flows.forms.edits import AnyForm, edit_form
 from flows.forms.grid import expand
 from storage import DirectionStore
@@ -107,6 +107,6 @@ def test_the_program_and_its_precision_belong_to_the_run_and_the_batch_does_not(
     plan(tiny, images, tmp_path / "run", batch=1, device="auto")
     with pytest.raises(PlanMismatch, match="precision was float32, is tf32"):
         plan(tiny, images, tmp_path / "run", precision="tf32")
-    monkeypatch.setattr(tasks.edit.plan, "package_version", lambda: "99.0")
+    monkeypatch.setattr(tasks.process.plans, "package_version", lambda: "99.0")
     with pytest.raises(PlanMismatch, match=r"package_version was .*, is 99\.0"):
         plan(tiny, images, tmp_path / "run")
