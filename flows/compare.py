@@ -1,34 +1,31 @@
-"""The part of evaluate that sets methods against each other: same images, same words, matched strength."""
+"""compare: which method does it best? The same images, the same words, at matched strength."""
 
 from __future__ import annotations
 
-import io
+from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any
 
-import pandas as pd
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.common.artifacts import as_data_uri, markdown_table, picture_column
-from flows.common.outcome import gather
+from flows.common.artifacts import as_data_uri, markdown_table
+from flows.common.outcome import gather, one_line_failures
 from flows.common.progress import RunProgress
+from flows.common.runners import one_at_a_time
 from flows.forms.edits import MapperForm, edit_form
 from flows.forms.files import read_edits
 from flows.forms.grid import expand, own_name
-from flows.forms.runs import EvaluateParams
-from storage import uris
-from storage.metrics import write_table
+from flows.forms.runs import CompareParams
 from styleclip.edits import Edit
 from styleclip.errors import EditError
 from tasks.edit.plan import neutral_words
-from tasks.evaluate.compare import MatchJob, compare_methods
+from tasks.evaluate.compare import MethodRow, compare_methods
 from tasks.evaluate.contests import avatar_contest, contested
+from tasks.evaluate.tables import write_methods
+from tasks.jobs import CompareJob
+from tasks.process.sheets import opened
 
-COLUMNS = (
-    "edit", "method", "strength", "matched", "reached", "pictures", "success", "dependency", "worst_change", "worst",
-    "identity", "clip_gain", "directional_similarity", "judge_directional_similarity", "distance_source_reconstruction",
-    "distance_reconstruction_edit", "ms_per_edit", "failed",
-)  # fmt: skip
+AGAIN = "Run the same command again."
 SHOWN = (
     "edit",
     "method",
@@ -42,37 +39,43 @@ SHOWN = (
 )
 
 
-def compare(params: EvaluateParams, again: str) -> list[dict[str, Any]]:
-    """One task per group of words, then the table: methods.parquet, an artifact, and a strip of pictures per group."""
-    job = MatchJob(
-        **params.model_dump(include={"bundle", "device", "directions", "output", "folder", "images", "choose_images"}),
-        batch=params.batch,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Comparison:
+    """Methods compared, group by group."""
+
+    output: str
+    table: list[MethodRow]
+
+
+@flow(
+    name="compare",
+    description="Edits of several methods on the same images, each as strong as the first.",
+    task_runner=one_at_a_time(),
+)
+@one_line_failures
+def compare(params: CompareParams) -> Comparison:
+    """One task per group of words, then the table: methods.parquet, methods.png and an artifact with both."""
+    job = CompareJob.of(params)
     groups = contests(params)
     with RunProgress("compare-progress", "compared", len(groups), unit="edits") as progress:
         futures = [compare_methods.submit(job, group, edits) for group, edits in groups.items()]
-        found = [row for rows in gather(futures, progress, again) for row in rows]
-    table = [{column: row.get(column) for column in COLUMNS} for row in found]
-    write_table(uris.join(params.output, "methods.parquet"), pd.DataFrame(table))
-    strips = [uris.read_bytes(uris.join(params.output, "methods", f"{group}.png")) for group in groups]
-    captions = [
-        f"{group}: reconstruction, {', '.join(edit.method for edit in edits)}"
+        table = [row for rows in gather(futures, progress, AGAIN) for row in rows]
+    captions = {
+        group: f"{group}: reconstruction, {', '.join(edit.method for edit in edits)}"
         for group, edits in groups.items()
-    ]
-    sheet = picture_column(strips, captions)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    uris.write_bytes(uris.join(params.output, "methods.png"), buffer.getvalue())
+    }
+    sheet = opened(write_methods(params.output, table, captions))
+    shown = [{name: value for name, value in asdict(row).items() if name in SHOWN} for row in table]
     create_markdown_artifact(
-        f"## Methods at matched strength\n\n{markdown_table([{k: row[k] for k in SHOWN} for row in table])}\n\n"
+        f"## Methods at matched strength\n\n{markdown_table(shown)}\n\n"
         f"![reconstruction above, then one row per method]({as_data_uri(sheet)})\n",
         key="methods",
         description=f"{params.images} images, results in {params.output}",
     )
-    return table
+    return Comparison(params.output, table)
 
 
-def contests(params: EvaluateParams) -> dict[str, list[Edit]]:
+def contests(params: CompareParams) -> dict[str, list[Edit]]:
     """Group → the edits that stand against each other; the first of each group sets the strength of the others.
 
     From the edits file, edits with the same target are a group. Raises EditError where a group has one method only.
@@ -84,8 +87,8 @@ def contests(params: EvaluateParams) -> dict[str, list[Edit]]:
     else:
         specs = [
             edit_form(**fields)
-            for edit in params.compare_edits or contested()
-            for fields in avatar_contest(edit, params.compare)
+            for edit in params.edits or contested()
+            for fields in avatar_contest(edit, params.methods)
         ]
     neutral = neutral_words(params.bundle)
     specs.sort(key=lambda spec: str(spec.target))  # stable: the order of methods stays

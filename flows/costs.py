@@ -1,50 +1,61 @@
-"""The part of evaluate that measures what methods cost here, beside what the paper found (Table 1)."""
+"""costs: what each method costs here, beside what the paper found (Table 1)."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, dataclass
 
-import pandas as pd
+from prefect import flow
 from prefect.artifacts import create_table_artifact
 
-from flows.common.outcome import gather
+from flows.common.outcome import gather, one_line_failures
 from flows.common.progress import RunProgress
+from flows.common.runners import one_at_a_time
 from flows.forms.edits import edit_form
 from flows.forms.files import read_edits
 from flows.forms.grid import expand
-from flows.forms.runs import EvaluateParams
-from storage import uris
-from storage.metrics import write_table
+from flows.forms.runs import CostsParams
 from styleclip.edits import Edit
 from tasks.edit.plan import neutral_words
 from tasks.evaluate.contests import avatar_contest, contested
-from tasks.evaluate.costs import measure_cost, published_costs
+from tasks.evaluate.costs import CostRow, measure_cost, published_costs
+from tasks.evaluate.tables import write_costs
+from tasks.jobs import CostsJob
 
+AGAIN = "Run the same command again."
 METHODS = ("optimize", "mapper", "global")
-COLUMNS = (
-    "where", "method", "preprocessing_s", "training_s", "inference_s", "input_dependent", "latent_space",
-    "estimated_from",
-)  # fmt: skip
 
 
-def costs(params: EvaluateParams, again: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Costs:
+    """Seconds per method, the published ones below."""
+
+    output: str
+    table: list[CostRow]
+
+
+@flow(
+    name="costs",
+    description="Seconds per method on this machine, beside the paper's Table 1.",
+    task_runner=one_at_a_time(),
+)
+@one_line_failures
+def costs(params: CostsParams) -> Costs:
     """One task per method, then costs.parquet and a table artifact; the published rows follow the measured ones."""
     edits = _one_of_each(params)
+    job = CostsJob.of(params)
     with RunProgress("costs-progress", "measured", len(edits), unit="methods") as progress:
-        futures = [
-            measure_cost.submit(params.bundle, params.device, params.directions, edit, params.batch)
-            for edit in edits
-        ]
-        rows = gather(futures, progress, again) + published_costs()
-    table = [{column: row.get(column) for column in COLUMNS} for row in rows]
-    write_table(uris.join(params.output, "costs.parquet"), pd.DataFrame(table))
+        measured = gather([measure_cost.submit(job, edit) for edit in edits], progress, AGAIN)
+    table = measured + published_costs()
+    write_costs(params.output, table)
     create_table_artifact(
-        table, key="costs", description="Seconds per method, here and in the paper's Table 1"
+        [asdict(row) for row in table],
+        key="costs",
+        description="Seconds per method, here and in the paper's Table 1",
     )
-    return table
+    return Costs(params.output, table)
 
 
-def _one_of_each(params: EvaluateParams) -> list[Edit]:
+def _one_of_each(params: CostsParams) -> list[Edit]:
     """An edit per method: the first of its kind in the edits file, or the avatars' first contest."""
     if params.edits_file:
         specs = [spec for spec in read_edits(params.edits_file) if spec.method in METHODS]

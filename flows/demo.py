@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prefect import flow
@@ -11,8 +12,9 @@ from flows.common.outcome import one_line_failures
 from flows.edit import edit
 from flows.forms.edits import EditForm
 from flows.forms.runs import EditParams, PrecomputeParams
-from flows.precompute import precompute
-from tasks.evaluate.agreement import compare_stores
+from flows.precompute import PrecomputeSummary, precompute
+from tasks.edit.summary import EditSummary
+from tasks.evaluate.agreement import Agreement, compare_stores
 
 
 class DemoParams(BaseModel):
@@ -28,16 +30,26 @@ class DemoParams(BaseModel):
     precompute_images: int = Field(default=2, ge=1, description="Images per channel of the small precompute.")
 
 
+@dataclass(frozen=True)
+class DemoSummary:
+    """The two flows, and how well the directions that were computed agree with the shipped ones."""
+
+    edit: EditSummary
+    precompute: PrecomputeSummary
+    agreement: Agreement
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"edit": self.edit.to_json()}
+
+
 @flow(
     name="demo",
     description="Invert and edit a folder, recompute the channel directions with few images, compare.",
 )
 @one_line_failures
-def demo(params: DemoParams) -> dict[str, Any]:
-    """Edit with the shipped directions, then check a small part of how they were made.
-
-    Returns {edit, precompute, agreement}: the summaries of the two flows, and how well the directions agree.
-    """
+def demo(params: DemoParams) -> DemoSummary:
+    """Edit with the shipped directions, then check a small part of how they were made."""
     common: dict[str, Any] = {"bundle": params.bundle, "device": params.device}
     edited = edit(
         EditParams(
@@ -53,4 +65,4 @@ def demo(params: DemoParams) -> dict[str, Any]:
         PrecomputeParams(output=small, images=params.precompute_images, statistics_samples=2000, **common)
     )
     agreement = compare_stores(params.bundle, params.device, small)
-    return {"edit": edited, "precompute": computed, "agreement": agreement}
+    return DemoSummary(edited, computed, agreement)

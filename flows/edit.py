@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any
+from collections.abc import Sequence
 
 from prefect import flow, get_run_logger, unmapped
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.common.artifacts import as_data_uri, markdown_table, picture_grid
+from flows.common.artifacts import as_data_uri, markdown_table
 from flows.common.dates import dated
 from flows.common.outcome import gather, one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
@@ -16,10 +15,11 @@ from flows.common.runners import one_at_a_time
 from flows.forms.files import read_edits
 from flows.forms.grid import expand
 from flows.forms.runs import EditParams
-from storage import uris
-from tasks.edit.plan import EditJob, neutral_words, plan_edits
+from tasks.edit.plan import neutral_words, plan_edits
 from tasks.edit.shard import edit_shard
-from tasks.edit.summary import count_rows, edit_table, halved_batches, sample_pictures
+from tasks.edit.summary import EditSummary, summarise, titled
+from tasks.jobs import EditJob
+from tasks.process.sheets import opened
 
 AGAIN = "Run the same command again: finished shards are not done again."
 
@@ -30,14 +30,13 @@ AGAIN = "Run the same command again: finished shards are not done again."
     task_runner=one_at_a_time(),
 )
 @one_line_failures
-def edit(params: EditParams) -> dict[str, Any]:
+def edit(params: EditParams) -> EditSummary:
     """Plan, then one task per unfinished shard, then the summary.
 
-    Returns {run, images, edits, shards, shards_done_before, rows, ok, failed, reasons, skipped_files, unknown_words,
-    halved_batches, table}. Fails, everything done being kept, when more than `max_failed_fraction` of the rows failed.
+    Fails, everything done being kept, when more than `max_failed_fraction` of the rows failed.
     """
     params = dated(params)
-    job = EditJob(**params.model_dump(exclude={"edits", "edits_file", "max_failed_fraction"}))
+    job = EditJob.of(params)
     specs = params.edits + (read_edits(params.edits_file) if params.edits_file else [])
     edits = expand(specs, neutral_words(params.bundle))
     planned = plan_edits(job, edits)
@@ -48,49 +47,38 @@ def edit(params: EditParams) -> dict[str, Any]:
     )  # fmt: skip
     with RunProgress("edit-progress", "edited", planned.shards, finished) as progress:
         gather(edit_shard.map(unmapped(job), planned.missing), progress, AGAIN)
-    summary = count_rows(params.output, "edit") | {
-        "images": planned.images,
-        "edits": len(edits),
-        "shards": planned.shards,
-        "shards_done_before": finished,
-        "skipped_files": planned.skipped,
-        "unknown_words": planned.unknown_words,
-        "halved_batches": halved_batches(params.output, params.batch),
-        "table": edit_table(params.output),
-    }
-    publish(params, summary)
+    summary, grid = summarise(
+        job, planned.images, planned.shards, finished, planned.skipped, planned.unknown_words
+    )
+    publish(params, summary, grid)
     too_many_failures(summary, params.max_failed_fraction)
     return summary
 
 
-def words_never_seen(summary: dict[str, Any]) -> str:
+def words_never_seen(words: Sequence[str]) -> str:
     """One line about words that mean nothing to the CLIP, so that a run without effect is not taken for a done one."""
-    words = ", ".join(summary["unknown_words"])
-    return f"Words this CLIP has never seen: {words}. Edits by them follow noise: choose other words, or another CLIP."
+    return (
+        f"Words this CLIP has never seen: {', '.join(words)}. Edits by them follow noise: choose other words, or "
+        "another CLIP."
+    )
 
 
-def publish(params: EditParams, summary: dict[str, Any]) -> None:
-    """The run's artifacts in Prefect, and the same picture grid as a file in the run folder."""
-    pictures = sample_pictures(params.output)
-    grid = ""
-    if pictures.rows:
-        sheet = picture_grid(pictures.rows, pictures.captions)
-        buffer = io.BytesIO()
-        sheet.save(buffer, "JPEG", quality=92)
-        uris.write_bytes(uris.join(params.output, "grid.jpg"), buffer.getvalue())
-        grid = f"![source, reconstruction, edits]({as_data_uri(sheet)})"
-    failures = f"{summary['failed']} of {summary['rows']} rows failed"
+def publish(params: EditParams, summary: EditSummary, grid: bytes | None) -> None:
+    """The run's artifacts in Prefect."""
+    table = titled(summary.table)
+    failures = f"{summary.failed} of {summary.rows} rows failed"
     halved = "".join(
         f" Out of memory: {name} went on with batches of {size}."
-        for name, size in summary["halved_batches"].items()
+        for name, size in summary.halved_batches.items()
     )
-    unknown = f" {words_never_seen(summary)}" if summary["unknown_words"] else ""
+    unknown = f" {words_never_seen(summary.unknown_words)}" if summary.unknown_words else ""
+    picture = f"![source, reconstruction, edits]({as_data_uri(opened(grid))})" if grid else ""
     create_markdown_artifact(
-        f"## {summary['images']} images × {summary['edits']} edits\n\n{failures}"
-        f"{': ' + summary['reasons'] if summary['reasons'] else ''}.{halved}{unknown} "
+        f"## {summary.images} images × {summary.edits} edits\n\n{failures}"
+        f"{': ' + summary.reasons if summary.reasons else ''}.{halved}{unknown} "
         f"Everything is in `{params.output}`.\n\n"
-        f"{markdown_table(summary['table'])}\n\n{grid}\n",
+        f"{markdown_table(table)}\n\n{picture}\n",
         key="edit-summary",
         description=f"Edits of {params.images}",
     )
-    create_table_artifact(summary["table"], key="edit-table", description=f"Means per edit, {params.output}")
+    create_table_artifact(table, key="edit-table", description=f"Means per edit, {params.output}")

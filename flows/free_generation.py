@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from prefect import flow
 
@@ -11,7 +11,15 @@ from flows.common.runners import one_at_a_time
 from flows.forms.grid import slug
 from flows.forms.runs import FreeParams
 from styleclip.errors import EditError
-from tasks.free_generation import FreeJob, generate
+from tasks.free_generation import Drawn, generate
+from tasks.jobs import FreeJob
+
+
+@dataclass(frozen=True)
+class FreeSummary(Drawn):
+    """images: the files of the pictures."""
+
+    images: list[str]
 
 
 @flow(
@@ -20,19 +28,19 @@ from tasks.free_generation import FreeJob, generate
     task_runner=one_at_a_time(),
 )
 @one_line_failures
-def free_generation(params: FreeParams) -> dict[str, Any]:
-    """One task for all targets; returns {run, rows, ok, failed, latents, done_before, images}."""
+def free_generation(params: FreeParams) -> FreeSummary:
+    """One task for all targets."""
     names = [slug(words) for words in params.targets]
     for name, words in zip(names, params.targets, strict=True):
         if not name:
             raise EditError(f"target '{words}' has no letter or digit to make a file name from")
         if names.count(name) > 1:
             raise EditError(f"two targets would both be called '{name}': run them into two folders")
-    job = FreeJob(**params.model_dump(exclude={"targets"}))
-    summary = generate(job, dict(zip(names, params.targets, strict=True)))
-    if summary["failed"]:
+    drawn = generate(FreeJob.of(params), dict(zip(names, params.targets, strict=True)))
+    summary = FreeSummary(**asdict(drawn), images=[f"{params.output}/images/{name}.png" for name in names])
+    if summary.failed:
         raise RunFailed(
-            f"{summary['failed']} of {summary['rows']} targets failed because their loss ceased to be a number; "
+            f"{summary.failed} of {summary.rows} targets failed because their loss ceased to be a number; "
             f"the others are kept in {params.output}. Use another folder with a smaller learning_rate"
         )
-    return summary | {"images": [f"{params.output}/images/{name}.png" for name in names]}
+    return summary

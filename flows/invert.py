@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from prefect import flow, unmapped
 
@@ -11,10 +11,19 @@ from flows.common.outcome import gather, one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
 from flows.common.runners import one_at_a_time
 from flows.forms.runs import InvertParams
-from tasks.edit.summary import count_rows
-from tasks.invert import InvertJob, invert_shard, plan_inversion
+from tasks.edit.summary import FinishedRun, RunCounts
+from tasks.invert import invert_shard, plan_inversion
+from tasks.jobs import InvertJob
 
 AGAIN = "Run the same command again: finished shards are not done again."
+
+
+@dataclass(frozen=True)
+class InvertSummary(RunCounts):
+    """latents: the store that the codes went to; skipped_files: files that are no images by name."""
+
+    latents: str
+    skipped_files: int
 
 
 @flow(
@@ -23,18 +32,19 @@ AGAIN = "Run the same command again: finished shards are not done again."
     task_runner=one_at_a_time(),
 )
 @one_line_failures
-def invert(params: InvertParams) -> dict[str, Any]:
+def invert(params: InvertParams) -> InvertSummary:
     """Plan, then one task per unfinished shard.
 
-    Returns {run, latents, rows, ok, failed, reasons}. Fails, everything done being kept, when more than
+    Fails, everything done being kept, when more than
     `max_failed_fraction` of the images failed.
     """
     params = dated(params)
-    job = InvertJob(**params.model_dump(exclude={"max_failed_fraction"}))
+    job = InvertJob.of(params)
     planned = plan_inversion(job)
     finished = planned.shards - len(planned.missing)
     with RunProgress("invert-progress", "inverted", planned.shards, finished) as progress:
         gather(invert_shard.map(unmapped(job), planned.missing), progress, AGAIN)
-    summary = count_rows(job.output, "invert") | {"latents": job.latents, "skipped_files": planned.skipped}
+    counts = FinishedRun.read(job.output, "invert").counts()
+    summary = InvertSummary(**asdict(counts), latents=job.latents, skipped_files=planned.skipped)
     too_many_failures(summary, params.max_failed_fraction)
     return summary

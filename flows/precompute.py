@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from prefect import flow, unmapped
 from prefect.artifacts import create_markdown_artifact
@@ -12,9 +12,19 @@ from flows.common.outcome import gather, one_line_failures
 from flows.common.progress import RunProgress
 from flows.common.runners import one_at_a_time
 from flows.forms.runs import PrecomputeParams
-from tasks.precompute import PrecomputeJob, compute_block, finalize_store, prepare_store
+from tasks.jobs import PrecomputeJob
+from tasks.precompute import FinishedStore, compute_block, finalize_store, prepare_store
 
 AGAIN = "Run the same command again: only the missing blocks are computed."
+
+
+@dataclass(frozen=True)
+class PrecomputeSummary(FinishedStore):
+    """batch: what was asked for, or less where memory ran out."""
+
+    blocks: int
+    blocks_done_before: int
+    batch: int
 
 
 @flow(
@@ -23,27 +33,26 @@ AGAIN = "Run the same command again: only the missing blocks are computed."
     task_runner=one_at_a_time(),
 )
 @one_line_failures
-def precompute(params: PrecomputeParams) -> dict[str, Any]:
+def precompute(params: PrecomputeParams) -> PrecomputeSummary:
     """Statistics, then one task per missing block of channels, then the finished directions.
 
-    Returns {store, channels, blocks, blocks_done_before, images, batch, reliability} – batch is what was asked for, or
-    less where memory ran out; reliability is the median resultant length over the channels: 1 where all images agree
-    on a channel's direction, near 0 where it is noise.
+    A run that was stopped before computes the missing blocks alone.
     """
-    job = PrecomputeJob(**params.model_dump())
+    job = PrecomputeJob.of(params)
     state = prepare_store(job)
     with RunProgress(
         "precompute-progress", "channel directions", state.blocks, state.blocks - len(state.missing), "blocks"
     ) as progress:
         futures = compute_block.map(unmapped(job), state.missing)
         done = gather(futures, progress, AGAIN)
-    summary = finalize_store(job) | {
-        "blocks": state.blocks,
-        "blocks_done_before": state.blocks - len(state.missing),
-        "batch": min([params.batch, *(block["batch"] for block in done)]),
-    }
+    summary = PrecomputeSummary(
+        **asdict(finalize_store(job)),
+        blocks=state.blocks,
+        blocks_done_before=state.blocks - len(state.missing),
+        batch=min([params.batch, *(block.batch for block in done)]),
+    )
     create_markdown_artifact(
-        f"## Channel directions of `{params.bundle}`\n\n{key_values(summary)}\n\n"
+        f"## Channel directions of `{params.bundle}`\n\n{key_values(asdict(summary))}\n\n"
         f"Next: `styleclip directions show --directions {params.output} --target '…'`",
         key="precompute-summary",
         description=f"Channel directions in {params.output}",

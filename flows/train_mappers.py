@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from prefect import flow, get_run_logger, unmapped
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.common.artifacts import as_data_uri, markdown_table, picture_column
+from flows.common.artifacts import as_data_uri, markdown_table
 from flows.common.outcome import RunFailed, gather, one_line_failures
 from flows.common.progress import RunProgress
 from flows.common.runners import one_at_a_time
 from flows.forms.files import read_attributes
-from flows.forms.mappers import plain
+from flows.forms.mappers import named
 from flows.forms.runs import TrainMappersParams
 from storage import uris
 from tasks.edit.plan import neutral_words
-from tasks.mappers.analyse import analyse_mappers
-from tasks.mappers.codes import MapperJob
-from tasks.mappers.train import begun_anew, group_name, plan_training, train_group
+from tasks.jobs import MapperAttribute, MapperJob
+from tasks.mappers.analyse import Analysis, analyse_mappers
+from tasks.mappers.state import begun_anew, group_name
+from tasks.mappers.train import Trained, plan_training, train_group
+from tasks.process.sheets import picture_column
 
 AGAIN = "Run the same command again: training goes on at its last checkpoint."
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """`begun_anew`: attributes that an earlier run here had trained in another grouping."""
+
+    output: str
+    mappers: int
+    begun_anew: list[str]
+    table: list[Trained]
+    analysis: Analysis
 
 
 @flow(
@@ -30,20 +43,19 @@ AGAIN = "Run the same command again: training goes on at its last checkpoint."
     task_runner=one_at_a_time(),
 )
 @one_line_failures
-def train_mappers(params: TrainMappersParams) -> dict[str, Any]:
+def train_mappers(params: TrainMappersParams) -> TrainSummary:
     """Plan, then one task per group of attributes, then the analysis of the paper's Table 2.
 
-    Returns {output, mappers, begun_anew, table, analysis}; `begun_anew` are attributes that an earlier run here had
-    trained in another grouping. Fails when an attribute had to be stopped, everything done being kept.
+    Fails when an attribute had to be stopped, everything done being kept.
     """
     specs = params.attributes + (read_attributes(params.attributes_file) if params.attributes_file else [])
-    attributes = plain(specs, neutral_words(params.bundle))
+    attributes = named(specs, neutral_words(params.bundle))
     groups = grouped(attributes, params.together)
-    job = MapperJob(**params.model_dump(exclude={"attributes", "attributes_file", "together", "analysis"}))
+    job = MapperJob.of(params)
     planned = plan_training(job, attributes)
     get_run_logger().info(
         "%d attributes in %d groups, latents: %s; results go to %s",
-        len(attributes), len(groups), planned["latents"], params.output,
+        len(attributes), len(groups), planned.latents or "sampled", params.output,
     )  # fmt: skip
     if anew := begun_anew(job.output, groups):
         get_run_logger().warning(
@@ -54,33 +66,27 @@ def train_mappers(params: TrainMappersParams) -> dict[str, Any]:
         futures = train_group.map(unmapped(job), list(groups), list(groups.values()))
         table = [row for rows in gather(futures, progress, AGAIN) for row in rows]
     analysis = analyse_mappers(
-        params.bundle, params.device, [row["mapper"] for row in table], params.output, params.analysis
+        params.bundle, params.device, [row.mapper for row in table], params.output, params.analysis
     )
     publish(params, table, analysis)
-    if stopped := [row["stopped"] for row in table if row["stopped"]]:
+    if stopped := [row.stopped for row in table if row.stopped]:
         raise RunFailed(
             f"{len(stopped)} of {len(table)} mappers stopped early: {stopped[0]} ({params.output})"
         )
-    return {
-        "output": params.output,
-        "mappers": len(table),
-        "begun_anew": anew,
-        "table": table,
-        "analysis": analysis,
-    }
+    return TrainSummary(params.output, len(table), anew, table, analysis)
 
 
-def grouped(attributes: list[dict[str, Any]], together: int) -> dict[str, list[dict[str, Any]]]:
+def grouped(attributes: list[MapperAttribute], together: int) -> dict[str, list[MapperAttribute]]:
     """Group name → at most `together` attributes of one shape; their order is kept.
 
     What an attribute learns does not depend on its group, so `together` may change from run to run; only a state
     belongs to its group, and is found by the group's name.
     """
 
-    def shape(attribute: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-        return attribute["space"], tuple(attribute["levels"]) if attribute["space"] == "levels" else ()
+    def shape(attribute: MapperAttribute) -> tuple[str, tuple[str, ...]]:
+        return attribute.space, tuple(attribute.levels) if attribute.space == "levels" else ()
 
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[MapperAttribute]] = {}
     for _, members in itertools.groupby(sorted(attributes, key=shape), key=shape):
         same = list(members)
         for first in range(0, len(same), together):
@@ -89,19 +95,19 @@ def grouped(attributes: list[dict[str, Any]], together: int) -> dict[str, list[d
     return groups
 
 
-def publish(params: TrainMappersParams, table: list[dict[str, Any]], analysis: dict[str, Any]) -> None:
+def publish(params: TrainMappersParams, table: list[Trained], analysis: Analysis) -> None:
     """The run's artifacts: mappers with pictures before and after, and how alike their steps are."""
-    strips = [
-        uris.read_bytes(uris.join(params.output, "pictures", f"{row['attribute']}.png")) for row in table
-    ]
-    sheet = picture_column(strips, [row["attribute"] for row in table])
+    strips = [uris.read_bytes(uris.join(params.output, "pictures", f"{row.attribute}.png")) for row in table]
+    sheet = picture_column(strips, [row.attribute for row in table])
+    similarities = [asdict(row) for row in analysis.table]
     create_markdown_artifact(
-        f"## Mappers of `{params.bundle}`\n\n{markdown_table(table)}\n\nHeld-out codes before and after:\n\n"
+        f"## Mappers of `{params.bundle}`\n\n{markdown_table([asdict(row) for row in table])}\n\n"
+        "Held-out codes before and after:\n\n"
         f"![before and after]({as_data_uri(sheet)})\n\n### How alike one mapper's steps are\n\n"
-        f"{markdown_table(analysis['table'])}\n",
+        f"{markdown_table(similarities)}\n",
         key="train-mappers-summary",
         description=f"Mappers in {params.output}",
     )
     create_table_artifact(
-        analysis["table"], key="mapper-steps", description="Cosine similarity of steps (Table 2)"
+        similarities, key="mapper-steps", description="Cosine similarity of steps (Table 2)"
     )

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Literal
 
 import torch
 
-Precision = Literal["float32", "tf32", "bfloat16"]
-"""float32: everywhere, convolutions included. tf32: convolutions and matrix products of CUDA devices round their
-inputs to 10 bits of mantissa (A100, H100 and later: faster, pictures differ by up to 2e-3); elsewhere the same as
-float32. bfloat16: synthesis computes in bfloat16, all other networks (CLIP, identity, encoder) in float32."""
+from styleclip.settings import Precision
 
 _bfloat16: ContextVar[bool] = ContextVar("bfloat16", default=False)
 

@@ -1,16 +1,21 @@
-"""How a latent optimization is carried out."""
+"""What runs and optimizations can be asked for, as plain values: no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""float32: everywhere, convolutions included. tf32: convolutions and matrix products of CUDA devices round their
+inputs to 10 bits of mantissa (A100, H100 and later: faster, pictures differ by up to 2e-3); elsewhere the same as
+float32. bfloat16: synthesis computes in bfloat16, all other networks (CLIP, identity, encoder) in float32."""
+
 Space = Literal["w+", "s"]
 
 
 @dataclass(frozen=True)
 class OptimizationSettings:
-    """Defaults are the published ones (paper §4).
+    """How a latent optimization is carried out. Defaults are the published ones (paper §4).
 
     space: "w+" moves all of w [num_ws, w_dim]; "s" moves the style channels of the convolutions, with `torgb` those of
     ToRGB as well. learning_rate is the peak (see `ramped_learning_rate`). lambda_l2 weighs the *sum* of squared

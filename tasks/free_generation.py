@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from prefect import task
 from torch import Tensor
@@ -24,9 +25,10 @@ from styleclip.methods.optimization import NOT_FINITE
 from styleclip.metrics import clip_similarity
 from styleclip.optimization import OptimizationSettings, Optimized, optimize_latents
 from styleclip.pixels import to_bytes
-from styleclip.precision import Precision, computing_in
+from styleclip.precision import computing_in
 from tasks.edit.rows import long_curves
 from tasks.invert import unfinished
+from tasks.jobs import FreeJob
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle
 from tasks.process.plans import fingerprint_of, missing_shards, package_version, settings_of
@@ -36,28 +38,21 @@ FLOW = "free-generation"
 
 
 @dataclass(frozen=True)
-class FreeJob:
-    """What one free generation is asked for; see flows.forms.runs.FreeParams for the meanings."""
+class Drawn:
+    """Targets that were drawn (`ok`), or whose loss ceased to be a number; done_before: an earlier run drew them."""
 
-    bundle: str
-    device: str
-    seed: int
-    output: str
-    steps: int
-    learning_rate: float
-    patience: int
-    precision: Precision = "float32"
-
-    @property
-    def latents(self) -> str:
-        """Where the codes go."""
-        return join(self.output, "latents.zarr")
+    run: str
+    rows: int
+    ok: int
+    failed: int
+    latents: str
+    done_before: bool
 
 
 @task(name="free generation", task_run_name="free generation {job.output}")
 @device_limit()
-def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
-    """One picture and one latent code per target (name → words); {run, rows, ok, failed, done_before}.
+def generate(job: FreeJob, targets: dict[str, str]) -> Drawn:
+    """One picture and one latent code per target (name → words).
 
     Only the loss of CLIP counts: there is nothing to stay near to. Writes OUTPUT/images/NAME.png, the codes to
     OUTPUT/latents.zarr, one metrics row per target and the loss curves. Raises PromptError for impossible words and
@@ -85,7 +80,7 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
             LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
     if not unfinished(job.latents, plan.run_id, missing_shards(job.output, FLOW, plan)):
         codes = LatentStore.open(job.latents)
-        return _summary(job, len(names), int((~codes.ok).sum()), done_before=True)
+        return _drawn(job, codes.ok, done_before=True)
     settings = OptimizationSettings(
         steps=job.steps, learning_rate=job.learning_rate, patience=job.patience, lambda_l2=0.0
     )
@@ -100,14 +95,12 @@ def generate(job: FreeJob, targets: dict[str, str]) -> dict[str, Any]:
     curves = {name: values.cpu().numpy() for name, values in found.curves.items()}
     write_curves(job.output, FLOW, "shard-00000", long_curves(curves, names))
     write_shard(job.output, FLOW, plan.run_id, 0, _rows(job, models, targets, texts, found, watch))
-    return _summary(job, len(names), int((~found.finite).sum()), done_before=False)
+    return _drawn(job, found.finite.cpu().numpy(), done_before=False)
 
 
-def _summary(job: FreeJob, rows: int, failed: int, done_before: bool) -> dict[str, Any]:
-    return {
-        "run": job.output, "rows": rows, "ok": rows - failed, "failed": failed, "latents": job.latents,
-        "done_before": done_before,
-    }  # fmt: skip
+def _drawn(job: FreeJob, ok: np.ndarray, done_before: bool) -> Drawn:
+    good = int(ok.sum())
+    return Drawn(job.output, len(ok), good, len(ok) - good, job.latents, done_before)
 
 
 @torch.no_grad()

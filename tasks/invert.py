@@ -23,43 +23,28 @@ from styleclip.encode import invert_images
 from styleclip.methods.measures import inversion_measures, see
 from styleclip.passes import pass_size
 from styleclip.pixels import from_bytes, to_bytes
-from styleclip.precision import Precision, computing_in
-from tasks.inputs.align import Align, alignment_of, faces_in, landmarks_for
+from styleclip.precision import computing_in
+from tasks.inputs.align import alignment_of, faces_in, landmarks_for
 from tasks.inputs.decode import decode
+from tasks.jobs import InvertJob
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
-from tasks.process.plans import fingerprint_of, missing_shards, package_version, plan_for, plan_of, to_retry
+from tasks.process.plans import (
+    ShardDone,
+    fingerprint_of,
+    missing_shards,
+    package_version,
+    plan_for,
+    plan_of,
+    to_retry,
+)
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.process.stopwatch import Stopwatch
 
 NOT_FINITE = Failure("NotFinite", "its code holds numbers that are none: are the encoder's weights sound?")
 ROW_NAME = "inversion"
 """What stands in the rows' edit column: an inversion is the edit that changes nothing."""
-
-
-@dataclass(frozen=True)
-class InvertJob:
-    """What one invert run is asked for; see flows.forms.runs.InvertParams for the meanings."""
-
-    bundle: str
-    device: str
-    seed: int
-    images: str
-    output: str
-    shard_size: int
-    save_reconstruction: bool
-    batch: int = 16
-    refine_steps: int = 0
-    align: Align = "none"
-    landmarks: str | None = None
-    precision: Precision = "float32"
-    retry_failed: bool = False
-
-    @property
-    def latents(self) -> str:
-        """Where the codes go."""
-        return join(self.output, "latents.zarr")
 
 
 @dataclass(frozen=True)
@@ -129,8 +114,8 @@ def unfinished(latents: str, run: str, missing: list[int]) -> list[int]:
     retry_condition_fn=worth_another_try,
 )
 @device_limit()
-def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
-    """Codes of one shard's images; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
+def invert_shard(job: InvertJob, shard: int) -> ShardDone:
+    """Codes of one shard's images; its Parquet file, written last, is the commit."""
     plan = plan_of(job.output)
     models = bundle(job.bundle, job.device)
     encoder = models.need_encoder()
@@ -187,7 +172,7 @@ def invert_shard(job: InvertJob, shard: int) -> dict[str, int]:
             row |= {"status": "ok"} | measures[position]
         rows.append(row)
     write_shard(job.output, "invert", plan.run_id, shard, rows)
-    return {"shard": shard, "ok": int(ok.sum()), "failed": int((~ok).sum())}
+    return ShardDone(shard, ok=int(ok.sum()), failed=int((~ok).sum()))
 
 
 @dataclass(frozen=True)

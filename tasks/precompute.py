@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,32 +24,13 @@ from styleclip.directions import (
     style_statistics,
 )
 from styleclip.errors import EditError, StyleclipError
-from styleclip.precision import Precision, computing_in
+from styleclip.precision import computing_in
 from styleclip.seeds import sample_z
+from tasks.jobs import PrecomputeJob
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
-
-
-@dataclass(frozen=True)
-class PrecomputeJob:
-    """What one precompute run is asked for; see flows.forms.runs.PrecomputeParams for the meanings."""
-
-    bundle: str
-    device: str
-    seed: int
-    output: str
-    images: int
-    statistics_samples: int
-    step: float | None
-    baseline: Literal["sample", "mean"]
-    truncation_psi: float | None
-    block: int
-    batch: int
-    precision: Precision = "float32"
-    first: int = 0
-    last: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +39,27 @@ class StoreState:
 
     blocks: int
     missing: list[int]
+
+
+@dataclass(frozen=True)
+class BlockDone:
+    """A block's task: channels that got a direction, and the pictures of one pass in the end."""
+
+    block: int
+    channels: int
+    seconds: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class FinishedStore:
+    """reliability: median resultant length over the channels; 1 where all images agree on a channel's direction, near 0
+    where it is noise."""
+
+    store: str
+    channels: int
+    images: int
+    reliability: float
 
 
 def _step(job: PrecomputeJob, models: Bundle) -> float:
@@ -158,8 +160,8 @@ def prepare_store(job: PrecomputeJob) -> StoreState:
     retry_condition_fn=worth_another_try,
 )
 @device_limit()
-def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
-    """Δi_c of one block of channels (paper §6), written as one shard; {block, channels, seconds, batch}.
+def compute_block(job: PrecomputeJob, block: int) -> BlockDone:
+    """Δi_c of one block of channels (paper §6), written as one shard.
 
     Channels that the job leaves out are written with direction 0 and count 0: no edit will ever choose them. When
     memory runs out passes are halved, for this block and those after it; `batch` are the pictures of one in the end.
@@ -175,7 +177,7 @@ def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
     counts, resultants = np.zeros(width, np.int64), np.zeros(width, np.float32)
     if part.start == part.stop:
         store.write_block(block, sums, counts, resultants, magnitudes)
-        return {"block": block, "channels": 0, "seconds": time.perf_counter() - begun, "batch": job.batch}
+        return BlockDone(block, 0, time.perf_counter() - begun, job.batch)
     sizes = _sizes(job)
     with computing_in(job.precision), torch.inference_mode():
         # from seeds, not from the store: codes of N images are cheap to make and large to keep
@@ -197,22 +199,22 @@ def compute_block(job: PrecomputeJob, block: int) -> dict[str, Any]:
     resultants[inside] = resultant_length(total, count).cpu().numpy()
     magnitudes[inside] = magnitude.cpu().numpy()
     store.write_block(block, sums, counts, resultants, magnitudes)
-    return {
-        "block": block,
-        "channels": part.stop - part.start,
-        "seconds": time.perf_counter() - begun,
-        "batch": 2 * sizes.size if sizes.halvings else job.batch,
-    }
+    return BlockDone(
+        block,
+        channels=part.stop - part.start,
+        seconds=time.perf_counter() - begun,
+        batch=2 * sizes.size if sizes.halvings else job.batch,
+    )
 
 
 @task(name="finalize store", task_run_name="finalize {job.output}")
-def finalize_store(job: PrecomputeJob) -> dict[str, Any]:
-    """Unit rows from the sums; {store, channels, images, reliability}."""
+def finalize_store(job: PrecomputeJob) -> FinishedStore:
+    """Unit rows from the sums."""
     store = _open(job, bundle(job.bundle, job.device))
     store.finalize()
-    return {
-        "store": job.output,
-        "channels": int((store.count > 0).sum()),
-        "images": job.images,
-        "reliability": float(np.median(store.resultant[store.count > 0])),
-    }
+    return FinishedStore(
+        job.output,
+        channels=int((store.count > 0).sum()),
+        images=job.images,
+        reliability=float(np.median(store.resultant[store.count > 0])),
+    )

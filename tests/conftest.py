@@ -71,7 +71,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Path of a bundle of tiny random networks, its directions store included."""
     from tiny_bundle import write_bundle
 
-    from tasks.precompute import PrecomputeJob, compute_block, finalize_store, prepare_store
+    from tasks.jobs import PrecomputeJob
+    from tasks.precompute import compute_block, finalize_store, prepare_store
 
     path = write_bundle(tmp_path_factory.mktemp("bundle"))
     job = PrecomputeJob(

@@ -22,8 +22,9 @@ from styleclip.directions import ChannelDirections
 from styleclip.methods import METHODS, Edit, Edited, GlobalEdit, MapperEdit, Method, OptimizeEdit
 from styleclip.methods.pictures import edit_picture
 from styleclip.methods.words import embed_words
-from tasks.edit.plan import EditJob, plan_edits
+from tasks.edit.plan import plan_edits
 from tasks.edit.shard import edit_shard
+from tasks.jobs import EditJob
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.cli.runtime import Runtime, ServerError
 from flows.cli.stopping import keep_listening
 from flows.cli.talk import Failed
 
+P = TypeVar("P")
+R = TypeVar("R")
 
-def run_flow(runtime: Runtime, load: Callable[[], Any], params: Any) -> dict[str, Any]:
+
+def run_flow(runtime: Runtime, load: Callable[[], Callable[[P], R]], params: P) -> R:
     """Run the flow that `load` imports; its summary.
 
     The import and the server's start, both slow, overlap. Raises the user's error as the flow met it (the call was
     wrong), or Failed (the run failed and can be resumed).
     """
-    flow = load()
+    loaded: Any = load()
     try:
         runtime.ready()
     except ServerError as error:
@@ -27,7 +30,7 @@ def run_flow(runtime: Runtime, load: Callable[[], Any], params: Any) -> dict[str
     from flows.common.outcome import USER_ERRORS, RunFailed
     from storage.errors import DiskFull, StoreCorrupt
 
-    flow = flow.with_options(on_running=[*flow.on_running_hooks, keep_listening])
+    flow = loaded.with_options(on_running=[*loaded.on_running_hooks, keep_listening])
     state = flow(params, return_state=True)
     result = state.result(raise_on_failure=False)
     if isinstance(result, RunFailed):
@@ -40,5 +43,5 @@ def run_flow(runtime: Runtime, load: Callable[[], Any], params: Any) -> dict[str
         raise Failed(
             f"{state.message or state.name} (the full log is with the run in Prefect); run again to go on"
         )
-    summary: dict[str, Any] = result
+    summary: R = result
     return summary

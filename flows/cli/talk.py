@@ -8,6 +8,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
 from typing import Any, NoReturn, ParamSpec
 
 import typer
@@ -27,9 +28,9 @@ class CallError(Exception):
 class Failed(Exception):
     """The run failed; what it has done is kept. `summary` is what the machine's line says beside the error."""
 
-    def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, message: str, summary: object = None) -> None:
         super().__init__(message)
-        self.summary = dict(summary or {})
+        self.summary = {} if summary is None else plain(summary)
 
 
 class Voice:
@@ -53,10 +54,20 @@ class Voice:
             table.add_row(*row)
         self.console.print(table)
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """The machine's line, when it was asked for."""
+    def finish(self, summary: object) -> None:
+        """The machine's line, when it was asked for: a summary's fields, or a mapping."""
         if self.as_json:
-            write_json(summary)
+            write_json(plain(summary))
+
+
+def plain(summary: object) -> dict[str, Any]:
+    """A run's summary as plain values."""
+    if isinstance(summary, Mapping):
+        return dict(summary)
+    if hasattr(summary, "to_json"):
+        return dict(summary.to_json())
+    assert is_dataclass(summary) and not isinstance(summary, type), summary
+    return asdict(summary)
 
 
 def write_json(summary: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Markdown for Prefect's artifact pages: small tables and one picture grid that needs no server of its own."""
+"""Markdown for Prefect's artifact pages: small tables and pictures that need no server of its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 GRID_BYTES = 300_000
 """Upper bound of the picture in an artifact; with base64's third more it stays below 500 kB."""
-
-TILE, CAPTION = 96, 14
 
 
 def cell(value: Any) -> str:
@@ -39,40 +37,6 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def key_values(values: Mapping[str, Any]) -> str:
     """A mapping → a two-column markdown table."""
     return markdown_table([{"what": key, "value": value} for key, value in values.items()])
-
-
-def picture_grid(
-    rows: Sequence[Sequence[bytes | None]], captions: Sequence[str], tile: int = TILE
-) -> Image.Image:
-    """Encoded images, one row per source and one column per caption → one picture; None leaves a gap."""
-    sheet = Image.new("RGB", (tile * len(captions), CAPTION + tile * len(rows)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for column, caption in enumerate(captions):
-        draw.text((column * tile + 2, 1), caption[: tile // 6], fill="black")
-    for y, row in enumerate(rows):
-        for x, data in enumerate(row):
-            if data is not None:
-                with Image.open(io.BytesIO(data)) as image:
-                    fitted = image.convert("RGB").resize((tile, tile), Image.Resampling.LANCZOS)
-                sheet.paste(fitted, (x * tile, CAPTION + y * tile))
-    return sheet
-
-
-def picture_column(pictures: Sequence[bytes], captions: Sequence[str], scale: int = 1) -> Image.Image:
-    """Encoded images of any size under each other, each with a caption above it."""
-    tiles = []
-    for data in pictures:
-        with Image.open(io.BytesIO(data)) as image:
-            size = (image.width * scale, image.height * scale)
-            tiles.append(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
-    width, height = max(tile.width for tile in tiles), sum(tile.height + CAPTION for tile in tiles)
-    sheet = Image.new("RGB", (width, height), "white")
-    draw, top = ImageDraw.Draw(sheet), 0
-    for tile, caption in zip(tiles, captions, strict=True):
-        draw.text((2, top + 1), caption, fill="black")
-        sheet.paste(tile, (0, top + CAPTION))
-        top += CAPTION + tile.height
-    return sheet
 
 
 def as_data_uri(picture: Image.Image, limit: int = GRID_BYTES) -> str:

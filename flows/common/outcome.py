@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
 
 from prefect.futures import PrefectFuture
-from prefect.states import Failed, State
+from prefect.states import Failed
 
 from flows.common.progress import RunProgress
 from storage.errors import StorageError
 from styleclip.errors import StyleclipError
+from tasks.edit.summary import RunCounts
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,9 +26,9 @@ class RunFailed(Exception):
     """The run did its work and must not count as done; the message says what is wrong and what is kept, `summary` in
     numbers what came of it."""
 
-    def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, message: str, summary: object = None) -> None:
         super().__init__(message)
-        self.summary = dict(summary or {})
+        self.summary = summary
 
 
 class OneLine(logging.Filter):
@@ -49,18 +50,19 @@ for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
     logging.getLogger(_name).addFilter(OneLine())
 
 
-def one_line_failures(recipe: Callable[P, R]) -> Callable[P, R | State[Any]]:
+def one_line_failures(recipe: Callable[P, R]) -> Callable[P, R]:
     """Let `recipe` end in a Failed state whose message is the error's one line.
 
     Only errors that a user can understand and mend are treated so; anything else keeps its traceback.
     """
 
     @functools.wraps(recipe)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return recipe(*args, **kwargs)
         except (*USER_ERRORS, RunFailed) as error:
-            return Failed(message=str(error), data=error)
+            # the engine takes a state that a flow returns for how the run ended
+            return Failed(message=str(error), data=error)  # type: ignore[return-value]
 
     # Prefect resolves annotations in the module of the function that it gets: this one, where they mean nothing
     signature = inspect.signature(recipe, eval_str=True)
@@ -95,13 +97,13 @@ def gather(futures: Iterable[PrefectFuture[R]], progress: RunProgress, again: st
     return results
 
 
-def too_many_failures(summary: Mapping[str, Any], allowed: float) -> None:
-    """Raise RunFailed when the share of failed rows is above `allowed`; reads rows, failed, reasons and run."""
-    rows, failed = summary["rows"], summary["failed"]
+def too_many_failures(summary: RunCounts, allowed: float) -> None:
+    """Raise RunFailed when the share of failed rows is above `allowed`."""
+    rows, failed = summary.rows, summary.failed
     if rows and failed / rows > allowed:
         raise RunFailed(
-            f"{failed} of {rows} rows failed ({summary['reasons']}), more than the allowed share {allowed:g}; "
-            f"everything done is kept in {summary['run']}. Mend those files and run the same command "
+            f"{failed} of {rows} rows failed ({summary.reasons}), more than the allowed share {allowed:g}; "
+            f"everything done is kept in {summary.run}. Mend those files and run the same command "
             "with --retry-failed (retry_failed in a deployment), or raise max_failed_fraction",
             summary,
         )

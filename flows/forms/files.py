@@ -14,8 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from flows.forms.edits import FORMS, AnyForm, edit_form
-from flows.forms.mappers import MapperSpec
 from styleclip.errors import EditError
+from tasks.jobs import MapperAttribute
 
 T = TypeVar("T")
 
@@ -28,13 +28,13 @@ def read_edits(path: str | Path) -> list[AnyForm]:
     return _entries(path, "edits", "edit", "{target: a smiling face}", lambda fields: edit_form(**fields))
 
 
-def read_attributes(path: str | Path) -> list[MapperSpec]:
+def read_attributes(path: str | Path) -> list[MapperAttribute]:
     """Read attributes from YAML, TOML or JSON, laid out as edits are.
 
     Raises EditError with the file, the attribute and the field that is wrong.
     """
     return _entries(
-        path, "attributes", "attribute", "{target: a smiling face}", lambda fields: MapperSpec(**fields)
+        path, "attributes", "attribute", "{target: a smiling face}", lambda fields: MapperAttribute(**fields)
     )
 
 

@@ -11,33 +11,12 @@ from storage.landmarks import keep_landmarks
 from storage.plan import RunPlan, keep_plan
 from styleclip.bundles.load import read_bundle
 from styleclip.edits import Edit
-from styleclip.precision import Precision
 from tasks.edit.compile import compile_edits
-from tasks.inputs.align import Align, alignment_of
+from tasks.inputs.align import alignment_of
 from tasks.inputs.images_or_codes import is_latents, list_codes, list_folder
+from tasks.jobs import EditJob
 from tasks.process.models import bundle
 from tasks.process.plans import fingerprint_of, hashed, missing_shards, plan_of, settings_of, to_retry
-
-
-@dataclass(frozen=True)
-class EditJob:
-    """What one edit run is asked for; see flows.forms.runs.EditParams for the meanings."""
-
-    bundle: str
-    device: str
-    seed: int
-    images: str
-    output: str
-    directions: str | None
-    shard_size: int
-    batch: int
-    save_source: bool
-    save_reconstruction: bool
-    refine_steps: int = 0
-    align: Align = "none"
-    landmarks: str | None = None
-    precision: Precision = "float32"
-    retry_failed: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from storage.errors import Failure
 from storage.plan import PlannedImage
 from styleclip.methods.face import CompiledEdit
 from tasks.edit.batch import Batch, EditedPart
-from tasks.edit.plan import EditJob
+from tasks.jobs import EditJob
 from tasks.process.plans import package_version
 from tasks.process.stopwatch import Stopwatch
 

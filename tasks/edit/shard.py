@@ -23,14 +23,14 @@ from styleclip.pixels import from_bytes, to_bytes
 from styleclip.precision import computing_in
 from tasks.edit.batch import Batch, EditedPart
 from tasks.edit.compile import compile_edits
-from tasks.edit.plan import EditJob
 from tasks.edit.rows import curve_frame, edit_rows
 from tasks.edit.writing import picture_writer
 from tasks.inputs.images_or_codes import read_inputs
+from tasks.jobs import EditJob
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
-from tasks.process.plans import plan_of
+from tasks.process.plans import ShardDone, plan_of
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.process.stopwatch import Stopwatch
 
@@ -161,8 +161,8 @@ def on_host(measures: Mapping[str, Tensor]) -> dict[str, list[float]]:
     retry_condition_fn=worth_another_try,
 )
 @device_limit()
-def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
-    """Edit the images of one shard; its Parquet file, written last, is the commit. {shard, ok, failed} rows."""
+def edit_shard(job: EditJob, shard: int) -> ShardDone:
+    """Edit the images of one shard; its Parquet file, written last, is the commit."""
     plan = plan_of(job.output)
     models = bundle(job.bundle, job.device)
     edits = compile_edits(job.bundle, job.device, job.directions, [read_edit(edit) for edit in plan.edits])
@@ -191,4 +191,4 @@ def edit_shard(job: EditJob, shard: int) -> dict[str, int]:
         write_curves(job.output, "edit", f"shard-{shard:05d}", curves)
     write_shard(job.output, "edit", plan.run_id, shard, rows)
     failed = sum(row["status"] == "failed" for row in rows)
-    return {"shard": shard, "ok": len(rows) - failed, "failed": failed}
+    return ShardDone(shard, ok=len(rows) - failed, failed=failed)

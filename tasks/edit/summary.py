@@ -1,79 +1,197 @@
-"""What a finished run amounts to: counts, a table per edit, and a few pictures to look at."""
+"""What a finished run amounts to: counts, a line per edit, and a few pictures to look at."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
 from storage import uris
 from storage.metrics import read_metrics
+from storage.plan import RunPlan
+from tasks.jobs import EditJob
 from tasks.process.plans import plan_of
+from tasks.process.sheets import picture_grid
+
+SHOWN_IMAGES, SHOWN_EDITS = 6, 8
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """Rows of the run in the folder `run`; reasons: a short text about its files such as "3 Truncated, 1 Empty"."""
+
+    run: str
+    rows: int
+    ok: int
+    failed: int
+    reasons: str
+
+
+@dataclass(frozen=True)
+class EditLine:
+    """One edit: how it was made (None: of no meaning for its method), and means over its `n` good images."""
+
+    edit: str
+    method: str | None
+    alpha: float | None
+    channels: int | None
+    lambda_l2: float | None
+    lambda_id: float | None
+    n: int
+    clip_gain: float | None
+    directional_similarity: float | None
+    identity: float | None
+    pixels: float | None
+    clipped: float | None
+
 
 MEANS = {
-    "CLIP gain": "clip_gain",
-    "direction": "directional_similarity",
+    "clip_gain": "clip_gain",
+    "directional_similarity": "directional_similarity",
     "identity": "identity_reconstruction_edit",
     "pixels": "distance_reconstruction_edit",
     "clipped": "clipped_share",
 }
-"""Column of the table → metric that it is the mean of."""
+"""Field of a line → metric that it is the mean of."""
 
 STRENGTHS = {
     "method": "method",
     "alpha": "alpha",
     "channels": "channels_used",
-    "λ_L2": "lambda_l2",
-    "λ_ID": "lambda_id",
+    "lambda_l2": "lambda_l2",
+    "lambda_id": "lambda_id",
 }
-"""Column of the table → metric that says how an edit was made; left out where it says nothing, or the same of all."""
+"""Field of a line → metric that says how an edit was made."""
 
-SHOWN_IMAGES, SHOWN_EDITS = 6, 8
-
-
-def rows_of(run: str, flow: str) -> pd.DataFrame:
-    """The rows of the run that the folder's plan describes, in no particular order."""
-    rows = read_metrics(run)
-    return rows[(rows["flow"] == flow) & (rows["run"] == plan_of(run).run_id)]
-
-
-def count_rows(run: str, flow: str) -> dict[str, Any]:
-    """{run, rows, ok, failed, reasons}: reasons is a short text such as "3 Truncated, 1 Empty" about files."""
-    rows = rows_of(run, flow)
-    failed = rows[rows["status"] == "failed"]
-    reasons = failed.drop_duplicates(["image_id", "error_class"])["error_class"].value_counts()
-    return {
-        "run": run,
-        "rows": len(rows),
-        "ok": len(rows) - len(failed),
-        "failed": len(failed),
-        "reasons": ", ".join(f"{count} {name}" for name, count in reasons.items()),
-    }
+TITLES = {
+    "clip_gain": "CLIP gain",
+    "directional_similarity": "direction",
+    "lambda_l2": "λ_L2",
+    "lambda_id": "λ_ID",
+}
 
 
-def edit_table(run: str) -> list[dict[str, Any]]:
-    """One dictionary per edit, in the order of the plan: edit, strengths, n images, and the means over them."""
-    rows = rows_of(run, "edit")
-    shown = {title: column for title, column in STRENGTHS.items() if rows[column].notna().any()}
-    if rows["method"].nunique() == 1:
-        del shown["method"]
-    table = []
-    for edit in plan_of(run).edits:
-        of_edit = rows[rows["edit"] == edit["name"]]
-        good = of_edit[of_edit["status"] == "ok"]
-        line = {"edit": edit["name"]}
-        line |= {title: _plain(of_edit.iloc[0][column]) for title, column in shown.items()}
-        line |= {"n": len(good)} | {title: _mean(good[column]) for title, column in MEANS.items()}
-        table.append(line)
-    return table
+def titled(lines: Sequence[EditLine]) -> list[dict[str, Any]]:
+    """Lines as a table for people: without strengths that say nothing, or a method that is the same of all."""
+    rows = [asdict(line) for line in lines]
+    left_out = {name for name in STRENGTHS if all(row[name] is None for row in rows)}
+    if len({row["method"] for row in rows}) == 1:
+        left_out.add("method")
+    return [
+        {TITLES.get(name, name): value for name, value in row.items() if name not in left_out} for row in rows
+    ]
 
 
-def halved_batches(run: str, asked: int) -> dict[str, int]:
-    """Edit → the smallest batch that it was done in, for edits that ran out of memory at `asked` images."""
-    rows = rows_of(run, "edit")
-    smaller = rows[rows["batch"] < asked]
-    return {str(name): int(size) for name, size in smaller.groupby("edit")["batch"].min().items()}
+@dataclass(frozen=True)
+class EditSummary(RunCounts):
+    """An edit run; halved_batches: edit → the smallest batch it was done in where memory ran out, unknown_words: words
+    that the CLIP was never trained on."""
+
+    images: int
+    edits: int
+    shards: int
+    shards_done_before: int
+    skipped_files: int
+    unknown_words: list[str]
+    halved_batches: dict[str, int]
+    table: list[EditLine]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, the table as people see it."""
+        return asdict(self) | {"table": titled(self.table)}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """The rows and the plan of a run folder, read once."""
+
+    run: str
+    plan: RunPlan
+    rows: pd.DataFrame
+
+    @classmethod
+    def read(cls, run: str, flow: str) -> FinishedRun:
+        """The rows of the run that the folder's plan describes, in no particular order."""
+        rows, plan = read_metrics(run), plan_of(run)
+        return cls(run, plan, rows[(rows["flow"] == flow) & (rows["run"] == plan.run_id)])
+
+    def counts(self) -> RunCounts:
+        """How many rows there are, and why some failed."""
+        failed = self.rows[self.rows["status"] == "failed"]
+        reasons = failed.drop_duplicates(["image_id", "error_class"])["error_class"].value_counts()
+        return RunCounts(
+            run=self.run,
+            rows=len(self.rows),
+            ok=len(self.rows) - len(failed),
+            failed=len(failed),
+            reasons=", ".join(f"{count} {name}" for name, count in reasons.items()),
+        )
+
+    def table(self) -> list[EditLine]:
+        """One line per edit, in the order of the plan."""
+        lines = []
+        for edit in self.plan.edits:
+            of_edit = self.rows[self.rows["edit"] == edit["name"]]
+            good = of_edit[of_edit["status"] == "ok"]
+            made: dict[str, Any] = {
+                name: _plain(of_edit.iloc[0][column]) for name, column in STRENGTHS.items()
+            }
+            means: dict[str, Any] = {name: _mean(good[column]) for name, column in MEANS.items()}
+            lines.append(EditLine(edit=edit["name"], n=len(good), **made, **means))
+        return lines
+
+    def halved_batches(self, asked: int) -> dict[str, int]:
+        """Edit → the smallest batch that it was done in, for edits that ran out of memory at `asked` images."""
+        smaller = self.rows[self.rows["batch"] < asked]
+        return {str(name): int(size) for name, size in smaller.groupby("edit")["batch"].min().items()}
+
+
+def summarise(
+    job: EditJob, images: int, shards: int, done_before: int, skipped: int, unknown_words: list[str]
+) -> tuple[EditSummary, bytes | None]:
+    """What came of an edit run, and its sample pictures as JPEG, which are also written to grid.jpg; None: no picture.
+
+    done_before: shards that were finished before this attempt.
+    """
+    finished = FinishedRun.read(job.output, "edit")
+    summary = EditSummary(
+        **asdict(finished.counts()),
+        images=images,
+        edits=len(finished.plan.edits),
+        shards=shards,
+        shards_done_before=done_before,
+        skipped_files=skipped,
+        unknown_words=unknown_words,
+        halved_batches=finished.halved_batches(job.batch),
+        table=finished.table(),
+    )
+    return summary, _write_grid(finished)
+
+
+def _write_grid(finished: FinishedRun) -> bytes | None:
+    """The first images that could be edited, each with its first edits."""
+    good = sorted(finished.rows[finished.rows["status"] == "ok"]["image_id"].unique())[:SHOWN_IMAGES]
+    if not good:
+        return None
+    folders = [
+        name for name in ("source", "reconstruction") if uris.exists(uris.join(finished.run, "images", name))
+    ]
+    columns = folders + [edit["name"] for edit in finished.plan.edits][:SHOWN_EDITS]
+    pictures = [[_picture(finished.run, column, image) for column in columns] for image in good]
+    buffer = io.BytesIO()
+    picture_grid(pictures, columns).save(buffer, "JPEG", quality=92)
+    uris.write_bytes(uris.join(finished.run, "grid.jpg"), buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _picture(run: str, folder: str, image: str) -> bytes | None:
+    try:
+        return uris.read_bytes(uris.join(run, "images", folder, f"{image}.png"))
+    except FileNotFoundError:
+        return None
 
 
 def _plain(value: Any) -> Any:
@@ -86,28 +204,3 @@ def _plain(value: Any) -> Any:
 def _mean(values: pd.Series[float]) -> float | None:
     mean = values.mean()
     return None if pd.isna(mean) else float(mean)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Encoded pictures to look at: rows[image][column]; None where a file is not there."""
-
-    captions: list[str]
-    rows: list[list[bytes | None]]
-
-
-def sample_pictures(run: str) -> Pictures:
-    """The first images of a run that could be edited, each with its first edits."""
-    rows = rows_of(run, "edit")
-    good = sorted(rows[rows["status"] == "ok"]["image_id"].unique())[:SHOWN_IMAGES]
-    edits = [edit["name"] for edit in plan_of(run).edits][:SHOWN_EDITS]
-    folders = [name for name in ("source", "reconstruction") if uris.exists(uris.join(run, "images", name))]
-    columns = folders + edits
-    return Pictures(columns, [[_picture(run, column, image) for column in columns] for image in good])
-
-
-def _picture(run: str, folder: str, image: str) -> bytes | None:
-    try:
-        return uris.read_bytes(uris.join(run, "images", folder, f"{image}.png"))
-    except FileNotFoundError:
-        return None

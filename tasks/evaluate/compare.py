@@ -18,19 +18,47 @@ from styleclip.match_strength import match_strength
 from styleclip.methods import CompiledEdit, Edit, InvertedBatch
 from styleclip.methods.measures import see
 from styleclip.metrics import clip_similarity, directional_similarity, identity_similarity, pixel_distance
-from styleclip.pixels import to_bytes
 from styleclip.precision import computing_in
 from styleclip.probes import Probe
 from tasks.edit.compile import compile_edits
-from tasks.evaluate.pictures import MatchJob, Source, Sources, sources
+from tasks.evaluate.pictures import Source, Sources, sources
+from tasks.jobs import CompareJob
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle
+from tasks.process.sheets import strip
 from tasks.process.stopwatch import Stopwatch
 
 LIMIT = 3.0
 """A method's step is stretched at most this far to reach what the first method reaches."""
 STRIP = 8
 _ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One method on one group's words; means over the pictures, None where nothing here can measure them.
+
+    strength: factor of its step; matched: whether that reaches what the first method reaches.
+    """
+
+    edit: str
+    method: str
+    strength: float
+    matched: bool
+    reached: float
+    pictures: int
+    success: float | None = None
+    dependency: float | None = None
+    worst_change: float | None = None
+    worst: str | None = None
+    identity: float | None = None
+    clip_gain: float | None = None
+    directional_similarity: float | None = None
+    judge_directional_similarity: float | None = None
+    distance_source_reconstruction: float | None = None
+    distance_reconstruction_edit: float | None = None
+    ms_per_edit: float = 0.0
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,7 +73,7 @@ class _Stepped:
 @task(name="compare methods", task_run_name="methods: {group}")
 @device_limit()
 @computing_in("float32")
-def compare_methods(job: MatchJob, group: str, edits: list[Edit]) -> list[dict[str, Any]]:
+def compare_methods(job: CompareJob, group: str, edits: list[Edit]) -> list[MethodRow]:
     """The same words by several methods; one row per method, the first of which sets the strength of the others.
 
     In the style space every method is a step, Δs of an image, that can be taken further or less far: G(s + kΔs). The
@@ -60,9 +88,10 @@ def compare_methods(job: MatchJob, group: str, edits: list[Edit]) -> list[dict[s
 
 
 def _compare(
-    models: Bundle, job: MatchJob, group: str, compiled: Sequence[CompiledEdit], found: Sources
-) -> list[dict[str, Any]]:
-    rows, strip = [], []
+    models: Bundle, job: CompareJob, group: str, compiled: Sequence[CompiledEdit], found: Sources
+) -> list[MethodRow]:
+    rows: list[MethodRow] = []
+    pictures: list[Tensor] = []
     wanted: float | None = None
     for edit in compiled:
         choose = _step(models, edit, found.choose, job.batch)
@@ -81,15 +110,20 @@ def _compare(
             strength, matched = match.strength, match.matched
         stepped = _step(models, edit, found.score, job.batch)
         rows.append(
-            {"edit": group, "method": edit.edit.method, "strength": strength, "matched": matched}
-            | _score(models, edit, found.score, found.scorer, stepped, strength, job.batch)
+            MethodRow(
+                edit=group,
+                method=edit.edit.method,
+                strength=strength,
+                matched=matched,
+                **_score(models, edit, found.score, found.scorer, stepped, strength, job.batch),
+            )
         )
-        strip.append(_first(models, found.score, stepped, strength))
-    count = min(map(len, strip))
+        pictures.append(_first(models, found.score, stepped, strength))
+    count = min(map(len, pictures))
     first = found.score.rows[:count]
-    strip.insert(0, to_bytes(models.generator.synthesize(found.score.s[first])))
-    picture = torch.cat([torch.cat(list(row[:count]), dim=1) for row in strip])
-    encode_image(picture.cpu().numpy(), join(job.output, "methods", f"{group.replace(' ', '-')}.png"))
+    pictures.insert(0, models.generator.synthesize(found.score.s[first]))
+    sheet = strip([row[:count] for row in pictures]).numpy()
+    encode_image(sheet, join(job.output, "methods", f"{group.replace(' ', '-')}.png"))
     return rows
 
 
@@ -117,9 +151,9 @@ def _draw(
 
 
 def _first(models: Bundle, source: Source, stepped: _Stepped, strength: float) -> Tensor:
-    """The first edited pictures, uint8 [n, H, W, 3]."""
+    """The first edited pictures [n, 3, H, W]."""
     rows, steps = stepped.rows[:STRIP], stepped.steps[:STRIP]
-    return to_bytes(models.generator.synthesize(source.s[rows] + strength * steps))
+    return models.generator.synthesize(source.s[rows] + strength * steps)
 
 
 def _score(

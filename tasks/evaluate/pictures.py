@@ -22,24 +22,8 @@ from styleclip.methods.face import CompiledEdit
 from styleclip.pixels import from_bytes, to_bytes
 from styleclip.probes import ClipProbe, Probe
 from tasks.inputs.decode import decode
+from tasks.jobs import CompareJob
 from tasks.process.models import bundle
-
-
-@dataclass(frozen=True)
-class MatchJob:
-    """What one comparison is asked for; see flows.forms.runs.EvaluateParams for the meanings.
-
-    `folder` None stands for freshly drawn avatars, read by the judges of that world.
-    """
-
-    bundle: str
-    device: str
-    directions: str | None
-    output: str
-    folder: str | None
-    images: int
-    choose_images: int
-    batch: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +68,7 @@ class Sources:
     scorer: Probe
 
 
-def sources(job: MatchJob, edit: CompiledEdit) -> Sources:
+def sources(job: CompareJob, edit: CompiledEdit) -> Sources:
     """The two sets of images for one edit, and who reads them.
 
     Raises StorageError when a folder has too few images, or none of them can change; EditError for words that the

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import functools
 import threading
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from prefect import task
@@ -16,6 +14,7 @@ from avatars.judging.evaluation import (
     SCORE_SEED,
     Evaluation,
     Pictures,
+    Score,
     Strength,
     editable,
     held_out,
@@ -25,25 +24,14 @@ from avatars.world.attributes import STATEMENT
 from storage.images import encode_image
 from storage.uris import join
 from styleclip.errors import EditError
-from styleclip.pixels import to_bytes
 from styleclip.precision import computing_in
+from tasks.jobs import EvaluateJob
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle, directions, store_of
+from tasks.process.sheets import strip
 
 STRIP = 8
 _PREPARING = threading.Lock()
-
-
-@dataclass(frozen=True)
-class EvaluateJob:
-    """What one evaluation is asked for; see flows.forms.runs.EvaluateParams for the meanings."""
-
-    bundle: str
-    device: str
-    directions: str | None
-    output: str
-    images: int
-    choose_images: int
 
 
 @functools.cache
@@ -63,10 +51,8 @@ def _prepare(job: EvaluateJob) -> tuple[Evaluation, Pictures, Pictures]:
 @task(name="evaluate edit", task_run_name="{method}: {edit}")
 @device_limit()
 @computing_in("float32")
-def evaluate_edit(
-    job: EvaluateJob, edit: str, method: str, alpha: float = 0.0, channels: int = 0
-) -> dict[str, Any]:
-    """Choose α and the channel count on one set of avatars (unless given), score on another; the scores as a row.
+def evaluate_edit(job: EvaluateJob, edit: str, method: str, strength: Strength | None = None) -> Score:
+    """Choose α and the channel count on one set of avatars (unless given), score on another.
 
     Also writes a strip of before/after pictures to OUTPUT/strips/METHOD/EDIT.png.
     """
@@ -78,13 +64,14 @@ def evaluate_edit(
         )
     with _PREPARING:
         evaluation, choose_on, score_on = _prepare(job)
-    strength = Strength(alpha, channels) if alpha and channels else evaluation.choose(edit, choose_on, method)
+    strength = strength or evaluation.choose(edit, choose_on, method)
     score = evaluation.score(edit, strength, score_on, method)
     rows = torch.nonzero(editable(STATEMENT[edit], score_on.quantities))[:STRIP, 0]
     before = score_on.reconstruction[rows]
     after = evaluation.draw(
         score_on.styles[rows], evaluation.direction(edit, strength.channels, method), strength.alpha
     )
-    strip = torch.cat([torch.cat(list(to_bytes(part)), dim=1) for part in (before, after)])
-    encode_image(strip.cpu().numpy(), join(job.output, "strips", method, f"{edit.replace(' ', '-')}.png"))
-    return score.to_row()
+    encode_image(
+        strip([before, after]).numpy(), join(job.output, "strips", method, f"{edit.replace(' ', '-')}.png")
+    )
+    return score

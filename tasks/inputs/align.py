@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from storage.landmarks import Unusable, digest_of, find_landmarks, load_landmark
 from styleclip.bundles.load import Bundle, file_sha256
 from styleclip.errors import AlignmentError
 from styleclip.faces.detect import FaceDetector
+from tasks.jobs import Align
 
-Align = Literal["none", "landmarks", "detector"]
 Landmarks = dict[str, np.ndarray | Unusable]
 
 

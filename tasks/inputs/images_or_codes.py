@@ -15,8 +15,9 @@ from storage.latents import LatentStore
 from storage.plan import PlannedImage
 from styleclip.bundles.load import Bundle
 from styleclip.errors import AlignmentError, BundleError, EditError
-from tasks.inputs.align import Align, Landmarks, faces_in, landmarks_for
+from tasks.inputs.align import Landmarks, faces_in, landmarks_for
 from tasks.inputs.decode import CHANGED, Decoded, decode, short_hash
+from tasks.jobs import Align
 
 NO_CODE = Failure("NoCode", "its inversion failed, so there is no code to edit")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 import torch
@@ -24,16 +24,42 @@ SEED = 2_000_003
 CELL, MARGIN = 44, 110
 
 
+@dataclass(frozen=True)
+class Similarity:
+    """How alike one mapper's steps are: cosine over pairs of images; where: here, or as the paper's table has it."""
+
+    attribute: str
+    mean: float
+    deviation: float
+    where: str
+
+
+@dataclass(frozen=True)
+class Between:
+    """Cosines [n, n] between the mean steps of mappers of one space."""
+
+    attributes: list[str]
+    cosine: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Table 2 of the paper for these mappers, the published rows below, and how alike the mappers are."""
+
+    table: list[Similarity]
+    between: Between
+
+
 @task(name="analyse mappers")
 @device_limit()
-def analyse_mappers(name: str, device: str, mappers: list[str], output: str, images: int) -> dict[str, Any]:
-    """Similarity of steps within and between mappers over `images` sampled codes; {table, between}.
+def analyse_mappers(name: str, device: str, mappers: list[str], output: str, images: int) -> Analysis:
+    """Similarity of steps within and between mappers over `images` sampled codes.
 
     Writes OUTPUT/analysis.parquet (one row per mapper, the published ones below), OUTPUT/similarity.parquet (the
     matrix between mappers of one space) and OUTPUT/similarity.png, its heat map.
     """
     models = bundle(name, device)
-    rows: list[dict[str, Any]] = []
+    rows: list[Similarity] = []
     steps: dict[str, torch.Tensor] = {}
     with torch.inference_mode():
         z = sample_z(SEED, range(images), models.generator.z_dim).to(models.device)
@@ -46,12 +72,12 @@ def analyse_mappers(name: str, device: str, mappers: list[str], output: str, ima
             in_s = mapper.config.space == "s"
             found = mapper.to(models.device).steps(s if in_s else w)[0]
             mean, deviation = step_similarity(found)
-            rows.append({"attribute": card.attribute, "mean": mean, "deviation": deviation, "where": "here"})
+            rows.append(Similarity(card.attribute, mean, deviation, "here"))
             # steps of different spaces cannot be compared
             steps |= {} if in_s else {card.attribute: found}
         between = cross_similarity(torch.stack(list(steps.values()))).cpu() if steps else torch.zeros(0, 0)
     rows += [
-        {"attribute": attribute, "mean": mean, "deviation": deviation, "where": "paper, Table 2"}
+        Similarity(attribute, mean, deviation, "paper, Table 2")
         for attribute, (mean, deviation) in PUBLISHED.items()
     ]
     write_table(uris.join(output, "analysis.parquet"), pd.DataFrame(rows))
@@ -62,7 +88,7 @@ def analyse_mappers(name: str, device: str, mappers: list[str], output: str, ima
         buffer = io.BytesIO()
         heat_map(between.tolist(), list(steps)).save(buffer, "PNG")
         uris.write_bytes(uris.join(output, "similarity.png"), buffer.getvalue())
-    return {"table": rows, "between": {"attributes": list(steps), "cosine": between.tolist()}}
+    return Analysis(rows, Between(list(steps), between.tolist()))
 
 
 def heat_map(values: list[list[float]], names: list[str]) -> Image.Image:

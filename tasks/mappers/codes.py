@@ -6,38 +6,16 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from storage.errors import StorageError
 from styleclip.bundles.load import Bundle
-from styleclip.precision import Precision
 from styleclip.seeds import sample_z
 from tasks.inputs.images_or_codes import finished_codes
+from tasks.jobs import MapperJob
 from tasks.process.models import bundle
-
-
-@dataclass(frozen=True)
-class MapperJob:
-    """What one training run is asked for; see flows.forms.runs.TrainMappersParams for the meanings."""
-
-    bundle: str
-    device: str
-    seed: int
-    output: str
-    steps: int
-    batch: int
-    optimizer: Literal["ranger", "adam"]
-    learning_rate: float
-    decay: bool
-    microbatch: int
-    precision: Precision
-    latents: str | None
-    truncation_psi: float
-    validation: int
-    checkpoint_every: int
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import gc
-import hashlib
-import io
-import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import pandas as pd
@@ -21,8 +19,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from torch import Tensor
 
 from storage import uris
-from storage.curves import curves_exist, write_curves
-from storage.errors import StoreCorrupt
+from storage.curves import write_curves
 from storage.images import encode_image
 from storage.run_card import keep_card
 from styleclip.bundles.load import Bundle
@@ -32,88 +29,83 @@ from styleclip.errors import EditError
 from styleclip.mappers import LatentMapper, MapperConfig
 from styleclip.mappers.training import TERMS, Attribute, MapperTraining, TrainingSettings
 from styleclip.methods.words import embed_words
-from styleclip.pixels import to_bytes
 from styleclip.precision import computing_in
-from tasks.mappers.codes import Codes, MapperJob, codes
+from tasks.jobs import MapperAttribute, MapperJob
+from tasks.mappers.codes import Codes, codes
+from tasks.mappers.state import FLOW, curves_part, load_state, save_state, state_uri
 from tasks.process.limits import device_limit
 from tasks.process.memory import out_of_memory
 from tasks.process.models import bundle
 from tasks.process.plans import package_version
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
+from tasks.process.sheets import strip
 
 T = TypeVar("T")
-FLOW = "train-mappers"
 SHOWN = 6
+WEIGHTS = {"lambda_clip", "lambda_l2", "lambda_id", "relative"}
+
+
+@dataclass(frozen=True)
+class PlannedTraining:
+    """continued: the folder's training goes on; latents: how many codes of a store it sees, None for sampled ones."""
+
+    continued: bool
+    latents: int | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished mapper: its file, and the state that did best on held-out codes (loss None where none was measured).
+
+    seconds: its share of the training; stopped: why it ended early, if it did.
+    """
+
+    attribute: str
+    mapper: str
+    steps: int
+    best_loss: float | None
+    seconds: float
+    microbatch: int
+    stopped: str | None
 
 
 @task(name="plan training")
-def plan_training(job: MapperJob, attributes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Check everything before the first step, and that the folder is this run's; {continued, latents}.
+def plan_training(job: MapperJob, attributes: list[MapperAttribute]) -> PlannedTraining:
+    """Check everything before the first step, and that the folder is this run's.
 
     Raises EditError for attributes that cannot be trained, StorageError for latents that do not fit, PlanMismatch
     when the folder belongs to another run.
     """
     models = bundle(job.bundle, job.device)
-    names = [attribute["name"] for attribute in attributes]
+    names = [attribute.name for attribute in attributes]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise EditError(f"two attributes are called '{twice[0]}': give each its own name")
     for attribute in attributes:
         _wording(models, attribute)
-        if attribute["lambda_id"] > 0 and models.identity is None:
+        if attribute.lambda_id > 0 and models.identity is None:
             raise EditError(
-                f"mapper '{attribute['name']}' weighs identity (lambda_id), but bundle '{models.name}' names no "
+                f"mapper '{attribute.name}' weighs identity (lambda_id), but bundle '{models.name}' names no "
                 "identity network: add one to its file, or set lambda_id to 0"
             )
     found = codes(job)
-    asked = {
-        name: value
-        for name, value in vars(job).items()
-        if name not in ("output", "device", "microbatch", "latents")
-    }
-    card = asked | {
+    card = job.model_dump(exclude={"output", "device", "microbatch", "latents"}) | {
         "bundle": models.name,
         "weights": dict(models.fingerprint),
         "templates": list(models.templates),
         "package_version": package_version(),
         "codes": found.digest,
-        "attributes": attributes,
+        "attributes": [attribute.model_dump() for attribute in attributes],
     }
-    return {
-        "continued": keep_card(job.output, "training", card),
-        "latents": "sampled" if found.train is None else len(found.train),
-    }
+    return PlannedTraining(
+        keep_card(job.output, "training", card), None if found.train is None else len(found.train)
+    )
 
 
-def group_name(attributes: Sequence[Mapping[str, Any]]) -> str:
-    """The name of a group and of its state: the same attributes in the same order, and no others, have it."""
-    return hashlib.sha256(json.dumps(list(attributes), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def begun_anew(output: str, groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Attributes that were trained here before in another group, whose state is of no use to this one."""
-    return [
-        str(attribute["name"])
-        for group, attributes in groups.items()
-        if not uris.exists(_state(output, group))
-        for attribute in attributes
-        if curves_exist(output, FLOW, _part(attribute["name"], 0))
-    ]
-
-
-def _state(output: str, group: str) -> str:
-    return uris.join(output, "state", f"{group}.pt")
-
-
-def _part(name: str, first: int) -> str:
-    # By attribute: one that is trained again in another group replaces its curves instead of doubling them.
-    return f"{name}-{first:07}"
-
-
-def _wording(models: Bundle, attribute: Mapping[str, Any]) -> Attribute:
+def _wording(models: Bundle, attribute: MapperAttribute) -> Attribute:
     with torch.no_grad():
-        wording = embed_words(models, Edit(target=attribute["target"], neutral=attribute["neutral"]))
-    weights = {name: attribute[name] for name in ("lambda_clip", "lambda_l2", "lambda_id", "relative")}
-    return Attribute(attribute["name"], wording.target, wording.direction, **weights)
+        wording = embed_words(models, Edit(target=attribute.target, neutral=attribute.neutral))
+    weights = attribute.model_dump(include=WEIGHTS)
+    return Attribute(attribute.name, wording.target, wording.direction, **weights)
 
 
 @task(
@@ -124,7 +116,7 @@ def _wording(models: Bundle, attribute: Mapping[str, Any]) -> Attribute:
     retry_condition_fn=worth_another_try,
 )
 @device_limit()
-def train_group(job: MapperJob, group: str, attributes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def train_group(job: MapperJob, group: str, attributes: list[MapperAttribute]) -> list[Trained]:
     """`train`, with a progress artifact."""
     artifact = create_progress_artifact(0.0, key=f"train-mappers-{group}")
     assert isinstance(artifact, UUID)
@@ -132,9 +124,9 @@ def train_group(job: MapperJob, group: str, attributes: list[dict[str, Any]]) ->
 
 
 def train(
-    job: MapperJob, group: str, attributes: list[dict[str, Any]], report: Callable[[float], object]
-) -> list[dict[str, Any]]:
-    """Train attributes of one shape together, from the last checkpoint on; one row per attribute.
+    job: MapperJob, group: str, attributes: list[MapperAttribute], report: Callable[[float], object]
+) -> list[Trained]:
+    """Train attributes of one shape together, from the last checkpoint on.
 
     `group` is their `group_name`; `report` hears of the share that is done, in percent. Writes RUN/state/GROUP.pt at
     every checkpoint, curves to RUN/curves, and at the end RUN/mappers/NAME.safetensors and RUN/pictures/NAME.png
@@ -144,14 +136,14 @@ def train(
     with computing_in(job.precision), torch.inference_mode(False):
         found = codes(job)
         training = _begin(models, job, attributes)
-        state = _state(job.output, group)
-        seconds = _load(training, state, attributes, models)
+        state = state_uri(job.output, group)
+        seconds = load_state(training, state, attributes, models)
         began = time.monotonic()
         report(_share(training))
         for first, rows in _chunks(training, found, job):
             for name, curves in pd.DataFrame(rows).groupby("attribute"):
-                write_curves(job.output, FLOW, _part(str(name), first), curves)
-            _save(training, state, attributes, seconds + time.monotonic() - began)
+                write_curves(job.output, FLOW, curves_part(str(name), first), curves)
+            save_state(training, state, attributes, seconds + time.monotonic() - began)
             report(_share(training))
         seconds = (seconds + time.monotonic() - began) / len(attributes)
         return [
@@ -160,8 +152,8 @@ def train(
         ]
 
 
-def _begin(models: Bundle, job: MapperJob, attributes: Sequence[Mapping[str, Any]]) -> MapperTraining:
-    config = MapperConfig.for_generator(models.generator, attributes[0]["space"], attributes[0]["levels"])
+def _begin(models: Bundle, job: MapperJob, attributes: Sequence[MapperAttribute]) -> MapperTraining:
+    config = MapperConfig.for_generator(models.generator, attributes[0].space, attributes[0].levels)
     settings = TrainingSettings(
         job.steps,
         job.batch,
@@ -180,7 +172,7 @@ def _share(training: MapperTraining) -> float:
 
 def _chunks(
     training: MapperTraining, found: Codes, job: MapperJob
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+) -> Iterator[tuple[int, list[dict[str, object]]]]:
     """Train on; after every `checkpoint_every` steps (first step, rows of the curves)."""
     while training.step < job.steps and len(training.stopped) < len(training.attributes):
         first, terms = training.step, []
@@ -188,7 +180,7 @@ def _chunks(
         while training.step < until:
             w = found.of_step(training.step)
             terms.append(_fitting(training, functools.partial(training.take_step, w)))
-        rows = [
+        rows: list[dict[str, object]] = [
             {"attribute": attribute.name, "step": first + place + 1, "split": "train"}
             | {name: value for name, value in zip(TERMS, values, strict=True)}
             for place, step in enumerate(
@@ -219,49 +211,23 @@ def _fitting(training: MapperTraining, work: Callable[[], T]) -> T:
             torch.cuda.empty_cache()
 
 
-def _save(
-    training: MapperTraining, uri: str, attributes: Sequence[Mapping[str, Any]], seconds: float
-) -> None:
-    buffer = io.BytesIO()
-    content = {"training": training.state_dict(), "attributes": list(attributes), "seconds": seconds}
-    torch.save(content, buffer)
-    uris.write_bytes(uri, buffer.getvalue())
-
-
-def _load(
-    training: MapperTraining, uri: str, attributes: Sequence[Mapping[str, Any]], models: Bundle
-) -> float:
-    """Go on from a checkpoint, if there is one; the seconds that were spent before."""
-    if not uris.exists(uri):
-        return 0.0
-    content = torch.load(io.BytesIO(uris.read_bytes(uri)), weights_only=True, map_location=models.device)
-    if content["attributes"] != list(attributes):
-        raise StoreCorrupt(
-            f"{uri} is the state of other attributes ({', '.join(each['name'] for each in content['attributes'])}): "
-            "delete it and run again to train these anew"
-        )
-    training.load_state_dict(content["training"])
-    return float(content["seconds"])
-
-
 def _finish(
     training: MapperTraining,
     index: int,
-    attribute: Mapping[str, Any],
+    attribute: MapperAttribute,
     found: Codes,
     job: MapperJob,
     seconds: float,
-) -> dict[str, Any]:
-    """Write one attribute's best mapper and its pictures; its row."""
-    mapper, name = training.best_mapper(index).to(found.models.device), str(attribute["name"])
-    settings = {key: attribute[key] for key in ("lambda_clip", "lambda_l2", "lambda_id", "relative")}
+) -> Trained:
+    """Write one attribute's best mapper and its pictures."""
+    mapper, name = training.best_mapper(index).to(found.models.device), attribute.name
     card = MapperCard(
         attribute=name,
-        target=attribute["target"],
-        neutral=attribute["neutral"],
+        target=attribute.target,
+        neutral=attribute.neutral,
         generator=found.models.fingerprint["generator"],
         clip=found.models.fingerprint["clip"],
-        settings=settings
+        settings=attribute.model_dump(include=WEIGHTS)
         | {"optimizer": job.optimizer, "learning_rate": job.learning_rate, "batch": job.batch},
         steps=training.step,
         seconds=seconds,
@@ -275,15 +241,15 @@ def _finish(
         training, mapper, found.held_out[:SHOWN], uris.join(job.output, "pictures", f"{name}.png")
     )
     best = training.best[name]
-    return {
-        "attribute": name,
-        "mapper": uri,
-        "steps": training.step,
-        "best_loss": best if best < float("inf") else None,
-        "seconds": seconds,
-        "microbatch": training.microbatch,
-        "stopped": training.stopped.get(name),
-    }
+    return Trained(
+        attribute=name,
+        mapper=uri,
+        steps=training.step,
+        best_loss=best if best < float("inf") else None,
+        seconds=seconds,
+        microbatch=training.microbatch,
+        stopped=training.stopped.get(name),
+    )
 
 
 @computing_in("float32")
@@ -292,5 +258,4 @@ def _write_pictures(training: MapperTraining, mapper: LatentMapper, w: Tensor, u
     code, generator = training.code_of(w), training.models.generator
     before = generator.synthesize(generator.styles(w))
     after = generator.synthesize(training.styles_of(code + mapper.steps(code)[0], w))
-    strip = torch.cat([torch.cat(list(to_bytes(part)), dim=1) for part in (before, after)])
-    encode_image(strip.cpu().numpy(), uri)
+    encode_image(strip([before, after]).numpy(), uri)

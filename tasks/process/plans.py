@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -15,10 +16,19 @@ from storage.failures import Failures, failures_of
 from storage.metrics import finished_shards
 from storage.plan import PlannedImage, RunPlan, load_plan
 from styleclip.bundles.load import Bundle
-from styleclip.precision import Precision
+from styleclip.settings import Precision
 
 HASHERS = 8
 """Threads that read files for their hashes: reading waits for disks and networks, not for this processor."""
+
+
+@dataclass(frozen=True)
+class ShardDone:
+    """What a shard's task says of it: how many of its rows are good, and how many have failed."""
+
+    shard: int
+    ok: int
+    failed: int
 
 
 def package_version() -> str:

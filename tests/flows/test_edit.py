@@ -57,7 +57,7 @@ def whole(tiny: str, images: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_every_image_and_edit_has_a_row_and_a_picture(whole):
     run, summary = whole
     rows = rows_of(run)
-    assert len(rows) == summary["rows"] == 10 * 5 and summary["failed"] == 0
+    assert len(rows) == summary.rows == 10 * 5 and summary.failed == 0
     assert set(rows["status"]) == {"ok"} and set(rows["flow"]) == {"edit"}
     assert list(rows["edit"].unique()) == [
         "red-hair",
@@ -77,8 +77,8 @@ def test_every_image_and_edit_has_a_row_and_a_picture(whole):
 
 
 def test_a_stronger_edit_moves_more_pixels(whole):
-    table = {line["edit"]: line for line in whole[1]["table"]}
-    assert table["smile_a4_c3"]["pixels"] > table["smile_a2_c3"]["pixels"]
+    table = {line.edit: line for line in whole[1].table}
+    assert table["smile_a4_c3"].pixels > table["smile_a2_c3"].pixels
 
 
 def test_the_grid_is_a_small_picture_in_the_run_folder(whole):
@@ -92,7 +92,7 @@ def test_a_finished_run_is_not_done_again(whole, tiny, images):
     run, _ = whole
     times = {path: path.stat().st_mtime_ns for path in run.glob("images/**/*.png")}
     again = edit(params(tiny, images, run, save_source=True))
-    assert again["shards_done_before"] == again["shards"] == 3 and again["rows"] == 50
+    assert again.shards_done_before == again.shards == 3 and again.rows == 50
     assert times == {path: path.stat().st_mtime_ns for path in run.glob("images/**/*.png")}
 
 
@@ -103,7 +103,7 @@ def test_a_lost_shard_is_done_again_with_the_same_result(whole, tiny, images, tm
     lost.unlink()
     (run / "images" / "red-hair" / "p005.png").unlink()
     summary = edit(params(tiny, images, run, save_source=True))
-    assert summary["shards_done_before"] == 2
+    assert summary.shards_done_before == 2
     pd.testing.assert_frame_equal(rows, rows_of(run))
     assert pictures == pictures_of(run)
 
@@ -157,7 +157,7 @@ def test_too_many_failures_fail_the_run_and_keep_what_is_done(tiny, tmp_path):
     rows = rows_of(tmp_path / "run")
     assert (rows["status"] == "ok").sum() == 30 and len(pictures_of(tmp_path / "run")) == 6 * 6
     tolerant = edit(params(tiny, folder, tmp_path / "run", max_failed_fraction=0.3))
-    assert tolerant["failed"] == 10 and tolerant["shards_done_before"] == 2
+    assert tolerant.failed == 10 and tolerant.shards_done_before == 2
 
 
 def test_the_state_of_a_wrong_call_is_its_one_line(tiny, images, tmp_path):
@@ -168,10 +168,10 @@ def test_the_state_of_a_wrong_call_is_its_one_line(tiny, images, tmp_path):
 def test_a_day_in_the_output_folder_is_the_day_of_the_run(tiny, tmp_path):
     folder, before = write_pictures(tmp_path / "images", 2), datetime.now(UTC).date()
     summary = edit(params(tiny, folder, tmp_path / "{date}" / "run"))
-    day = Path(summary["run"]).parent.name
+    day = Path(summary.run).parent.name
     assert before.isoformat() <= day <= datetime.now(UTC).date().isoformat()
-    assert summary["rows"] == len(read_metrics(summary["run"])) and not (tmp_path / "{date}").exists()
+    assert summary.rows == len(read_metrics(summary.run)) and not (tmp_path / "{date}").exists()
     inverted = invert(
         InvertParams(bundle=tiny, device="cpu", images=str(folder), output=str(tmp_path / "codes-{date}"))
     )
-    assert inverted["run"] == str(tmp_path / f"codes-{day}")
+    assert inverted.run == str(tmp_path / f"codes-{day}")

@@ -45,10 +45,10 @@ def test_codes_made_before_give_the_same_pictures(tiny, tmp_path):
     codes = invert(InvertParams(
         bundle=tiny, device="cpu", images=str(folder), output=str(tmp_path / "codes"), refine_steps=3,
         max_failed_fraction=0.3,
-    ))["latents"]  # fmt: skip
+    )).latents  # fmt: skip
     at_once = edit(params(tiny, folder, tmp_path / "a", refine_steps=3, max_failed_fraction=0.3))
     later = edit(params(tiny, codes, tmp_path / "b", max_failed_fraction=0.3))
-    assert (at_once["ok"], later["ok"], later["failed"], later["reasons"]) == (3, 3, 1, "1 NoCode")
+    assert (at_once.ok, later.ok, later.failed, later.reasons) == (3, 3, 1, "1 NoCode")
     one, other = edited(tmp_path / "a"), edited(tmp_path / "b")
     assert list(one) == list(other) == ["p000", "p001", "p002"]
     for name in one:
@@ -56,7 +56,7 @@ def test_codes_made_before_give_the_same_pictures(tiny, tmp_path):
     rows = read_metrics(str(tmp_path / "b"))
     # nothing is said of sources that were not there
     assert rows["distance_source_reconstruction"].isna().all() and rows["clip_gain"].notna().sum() == 3
-    assert edit(params(tiny, codes, tmp_path / "b", max_failed_fraction=0.3))["shards_done_before"] == 2
+    assert edit(params(tiny, codes, tmp_path / "b", max_failed_fraction=0.3)).shards_done_before == 2
     with pytest.raises(RunFailed, match="1 of 4 rows failed"):
         edit(params(tiny, codes, tmp_path / "c"))
 
@@ -68,7 +68,7 @@ def test_imported_codes_need_no_images_and_no_encoder(tiny, tmp_path):
     store = import_latents(str(bare), "cpu", str(tmp_path / "latents.pt"), None, str(tmp_path / "l.zarr"))[
         "store"
     ]
-    assert edit(params(str(bare), store, tmp_path / "run"))["ok"] == 3
+    assert edit(params(str(bare), store, tmp_path / "run")).ok == 3
     assert list(edited(tmp_path / "run")) == ["000000", "000001", "000002"]
 
     for changes, error, message in (
@@ -94,9 +94,9 @@ def test_photographs_are_aligned_before_they_are_edited(tiny, tmp_path):
         (folder / f"{name}.landmarks.json").write_text(json.dumps(face.tolist()))
     run = tmp_path / "run"
     summary = edit(params(tiny, folder, run, align="landmarks", save_source=True))
-    assert (summary["ok"], summary["failed"]) == (2, 0)
+    assert (summary.ok, summary.failed) == (2, 0)
     plain = edit(params(tiny, folder, tmp_path / "plain", save_source=True))
-    assert plain["ok"] == 2
+    assert plain.ok == 2
     there, not_there = (
         np.asarray(Image.open(folder_ / "images/source/p000.png")).astype(int)
         for folder_ in (run, tmp_path / "plain")
@@ -125,7 +125,7 @@ def test_faces_are_found_by_the_detector_of_the_bundle(tiny, tmp_path):
     Image.new("RGB", (240, 200), (9, 9, 9)).save(folder / "q-nobody.png")
     wanted = {"align": "detector", "save_source": True, "max_failed_fraction": 0.3}
     found = edit(params(str(bundle), folder, tmp_path / "found", **wanted))
-    assert (found["ok"], found["failed"], found["reasons"]) == (3, 1, "1 NoFace")
+    assert (found.ok, found.failed, found.reasons) == (3, 1, "1 NoFace")
     rows = read_metrics(str(tmp_path / "found"))
     reason = rows.loc[rows["status"] == "failed", "reason"].item()
     assert "finds no face in this picture of 240×200 pixels" in reason
@@ -133,7 +133,7 @@ def test_faces_are_found_by_the_detector_of_the_bundle(tiny, tmp_path):
     (folder / "landmarks.json").write_text(json.dumps(table))
     wanted["align"] = "landmarks"
     given = edit(params(str(bundle), folder, tmp_path / "given", **wanted))
-    assert (given["ok"], given["failed"]) == (3, 1)
+    assert (given.ok, given.failed) == (3, 1)
     for number in range(3):
         there, here = (
             np.asarray(Image.open(tmp_path / run / f"images/source/p{number}.png")).astype(int)
@@ -146,7 +146,7 @@ def test_faces_are_found_by_the_detector_of_the_bundle(tiny, tmp_path):
             max_failed_fraction=0.3,
         )
     )  # fmt: skip
-    assert (codes["ok"], codes["reasons"]) == (3, "1 NoFace")
+    assert (codes.ok, codes.reasons) == (3, "1 NoFace")
 
     write_yunet(bundle.with_name("yunet.onnx"), fixed=True)
     forget_lock(read_bundle(bundle))

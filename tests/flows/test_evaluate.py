@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,9 @@ import pytest
 from PIL import Image
 from tiny_bundle import write_pictures
 
-from flows.compare import contests
-from flows.evaluate import evaluate
-from flows.forms.runs import EvaluateParams
+from flows.compare import compare, contests
+from flows.costs import costs
+from flows.forms.runs import CompareParams, CostsParams
 from storage.errors import StorageError
 from styleclip.errors import EditError
 from tasks.evaluate.pictures import _folder
@@ -37,15 +38,15 @@ def edits(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def params(tiny: str, output: Path, **changes: object) -> EvaluateParams:
+def params(tiny: str, output: Path, **changes: object) -> CompareParams:
     values: dict[str, object] = {"images": 5, "choose_images": 3, "batch": 2} | changes
-    return EvaluateParams(bundle=tiny, device="cpu", output=str(output), **values)
+    return CompareParams(bundle=tiny, device="cpu", output=str(output), **values)
 
 
 def test_methods_are_compared_on_a_folder_at_the_first_ones_clip_gain(tiny, folder, edits, tmp_path):
-    summary = evaluate(params(tiny, tmp_path, folder=str(folder), edits_file=edits))
+    summary = compare(params(tiny, tmp_path, folder=str(folder), edits_file=edits))
     table = pd.read_parquet(tmp_path / "methods.parquet")
-    assert summary["table"] == [
+    assert [asdict(row) for row in summary.table] == [
         {key: None if pd.isna(value) else value for key, value in row.items()}
         for row in table.to_dict("records")
     ]
@@ -68,7 +69,7 @@ def test_methods_are_compared_on_a_folder_at_the_first_ones_clip_gain(tiny, fold
 
 def test_a_folder_must_have_images_for_both_sets(tiny, folder, edits, tmp_path):
     with pytest.raises(StorageError, match="9 usable images"):
-        evaluate(params(tiny, tmp_path, folder=str(folder), edits_file=edits, images=7))
+        compare(params(tiny, tmp_path, folder=str(folder), edits_file=edits, images=7))
 
 
 def test_a_bad_file_among_the_first_ones_is_passed_over(tiny, folder):
@@ -88,21 +89,22 @@ def test_words_that_only_one_method_is_asked_for_are_no_comparison(tiny, tmp_pat
 
 
 def test_avatars_are_compared_by_the_judged_attribute(tmp_path):
-    chosen = {"compare": ["global", "global-weighted"], "compare_edits": ["hat"]}
-    summary = evaluate(params("avatars", tmp_path, images=10, choose_images=8, batch=16, **chosen))
-    first, second = summary["table"]
-    assert (first["method"], second["method"]) == ("global", "global-weighted")
-    assert first["success"] >= 0.8 and first["worst_change"] < 0.2
-    assert second["matched"]
-    assert 0 < first["pictures"] <= 10
+    chosen = {"methods": ["global", "global-weighted"], "edits": ["hat"]}
+    summary = compare(params("avatars", tmp_path, images=10, choose_images=8, batch=16, **chosen))
+    first, second = summary.table
+    assert (first.method, second.method) == ("global", "global-weighted")
+    assert first.success >= 0.8 and first.worst_change < 0.2
+    assert second.matched
+    assert 0 < first.pictures <= 10
 
 
 def test_costs_stand_beside_the_published_ones(tiny, edits, tmp_path):
-    summary = evaluate(params(tiny, tmp_path, costs=True, edits_file=edits))
-    ours = {row["method"]: row for row in summary["table"] if row["where"].startswith("this machine")}
-    theirs = {row["method"]: row for row in summary["table"] if row["where"].startswith("paper")}
+    asked = CostsParams(bundle=tiny, device="cpu", output=str(tmp_path), batch=2, edits_file=edits)
+    summary = costs(asked)
+    ours = {row.method: row for row in summary.table if row.where.startswith("this machine")}
+    theirs = {row.method: row for row in summary.table if row.where.startswith("paper")}
     assert set(ours) == {"global", "optimize"} and set(theirs) == {"global", "optimize", "mapper"}
-    assert all(row["inference_s"] > 0 for row in ours.values())
-    assert ours["global"]["preprocessing_s"] > 0 and "40 channels" in ours["global"]["estimated_from"]
-    assert theirs["optimize"]["inference_s"] == 98
-    assert len(pd.read_parquet(tmp_path / "costs.parquet")) == len(summary["table"])
+    assert all(row.inference_s > 0 for row in ours.values())
+    assert ours["global"].preprocessing_s > 0 and "40 channels" in ours["global"].estimated_from
+    assert theirs["optimize"].inference_s == 98
+    assert len(pd.read_parquet(tmp_path / "costs.parquet")) == len(summary.table)

@@ -55,12 +55,12 @@ def whole(tiny: str, images: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_methods_mix_in_one_run_and_their_rows_in_one_table(whole):
     run, summary = whole
     rows = read_metrics(str(run)).set_index("edit")
-    assert summary["rows"] == 14 and summary["failed"] == 0 and summary["halved_batches"] == {}
+    assert summary.rows == 14 and summary.failed == 0 and summary.halved_batches == {}
     assert set(rows.loc["red", "method"]) == {"optimize"} and set(rows.loc["smile", "method"]) == {"global"}
     assert set(rows.loc["red", "steps"]) == {6} and set(rows.loc["red", "lambda_id"]) == {0.1}
     assert rows.loc["smile", "steps"].isna().all() and rows.loc["red", "channels_used"].isna().all()
     assert (rows["delta_norm"] > 0).all() and rows["clip_gain"].notna().all()
-    assert [line["method"] for line in summary["table"]] == ["optimize", "global"]
+    assert [line.method for line in summary.table] == ["optimize", "global"]
     assert len(list(run.glob("images/red/*.png"))) == 7
 
 
@@ -88,7 +88,7 @@ def test_a_lost_shard_is_done_again_with_the_same_result(whole, tiny, images):
     run, _ = whole
     before, curves = timeless(run), read_curves(str(run))
     next(run.glob("metrics/**/shard-00001.parquet")).unlink()
-    assert edit(params(tiny, images, run))["shards_done_before"] == 1
+    assert edit(params(tiny, images, run)).shards_done_before == 1
     pd.testing.assert_frame_equal(before, timeless(run))
     pd.testing.assert_frame_equal(curves, read_curves(str(run)))
 
@@ -105,7 +105,7 @@ def test_out_of_memory_halves_the_batch_of_the_edit_that_needs_it(whole, tiny, i
         summary = edit(params(tiny, images, tmp_path / "run"))
     finally:
         hook.remove()
-    assert summary["failed"] == 0 and summary["halved_batches"] == {"red": 2}
+    assert summary.failed == 0 and summary.halved_batches == {"red": 2}
     smile = [frame[frame["edit"] == "smile"] for frame in (timeless(whole[0]), timeless(tmp_path / "run"))]
     pd.testing.assert_frame_equal(*smile)
 
@@ -114,7 +114,7 @@ def test_an_image_whose_loss_is_no_number_is_a_failed_row(tiny, images, tmp_path
     specs = [RED.model_copy(update={"learning_rate": 1e30, "keep_every": None}), SMILE]
     summary = edit(params(tiny, images, tmp_path / "run", edits=specs, max_failed_fraction=0.6))
     rows = read_metrics(str(tmp_path / "run")).set_index("edit")
-    assert summary["failed"] == 7 and set(rows.loc["smile", "status"]) == {"ok"}
+    assert summary.failed == 7 and set(rows.loc["smile", "status"]) == {"ok"}
     assert set(rows.loc["red", "error_class"]) == {"NotFinite"}
     assert "learning_rate" in rows.loc["red", "reason"].iloc[0]
     assert not list((tmp_path / "run").glob("images/red/*.png"))
@@ -166,7 +166,7 @@ def test_only_the_channels_of_the_words_move_when_so_many_are_asked_for(tiny, im
     ]
     summary = edit(params(tiny, images, tmp_path / "run", edits=specs))
     rows = read_metrics(str(tmp_path / "run")).set_index("edit")
-    assert summary["failed"] == 0
+    assert summary.failed == 0
     assert set(rows.loc["five", "channels_used"]) == {5} and rows.loc["all", "channels_used"].isna().all()
     # the same in other batches, and another directions store makes another run
     edit(params(tiny, images, tmp_path / "again", edits=specs, shard_size=1, batch=1))
@@ -187,11 +187,11 @@ def test_words_alone_give_a_picture_and_its_code(tiny, tmp_path):
         targets=["a face with red hair", "a smiling face"],
     )  # fmt: skip
     summary = free_generation(asked)
-    assert summary["ok"] == 2 and all(Path(path).is_file() for path in summary["images"])
-    store = LatentStore.open(summary["latents"])
+    assert summary.ok == 2 and all(Path(path).is_file() for path in summary.images)
+    store = LatentStore.open(summary.latents)
     w_avg = bundle(tiny, "cpu").generator.w_avg.numpy()
     assert store.read().shape[0] == 2 and (np.abs(store.read() - w_avg).max(axis=(1, 2)) > 0).all()
     rows = read_metrics(str(tmp_path / "free"))
     assert set(rows["flow"]) == {"free-generation"} and set(rows["steps"]) == {8}
     assert len(read_curves(str(tmp_path / "free"))) == 16
-    assert free_generation(asked)["done_before"]
+    assert free_generation(asked).done_before

@@ -28,8 +28,8 @@ def test_codes_rows_and_reconstructions(tiny, tmp_path):
         save_reconstruction=True,
     )  # fmt: skip
     summary = invert(params)
-    assert (summary["ok"], summary["failed"], summary["reasons"]) == (7, 1, "1 Empty")
-    store = LatentStore.open(summary["latents"])
+    assert (summary.ok, summary.failed, summary.reasons) == (7, 1, "1 Empty")
+    store = LatentStore.open(summary.latents)
     assert store.ok.tolist() == [True] * 7 + [False]
     codes = store.read(["p000", "p006"])
     assert codes.shape == (2, 6, 8) and np.abs(codes).sum() > 0
@@ -43,7 +43,7 @@ def test_codes_rows_and_reconstructions(tiny, tmp_path):
     before = store.read()
     next(run.glob("metrics/**/shard-00001.parquet")).unlink()
     invert(params)
-    assert np.array_equal(LatentStore.open(summary["latents"]).read(), before)
+    assert np.array_equal(LatentStore.open(summary.latents).read(), before)
     with pytest.raises(PlanMismatch):
         invert(params.model_copy(update={"save_reconstruction": False}))
 
@@ -61,7 +61,7 @@ def test_refinement_comes_nearer_and_the_batch_does_not_matter(tiny, tmp_path):
         "encoder": {}, "refined": {"refine_steps": 10}, "one by one": {"refine_steps": 10, "batch": 1},
     }.items():  # fmt: skip
         summary = invert(params(tiny, folder, tmp_path / name, **changes))
-        codes[name] = LatentStore.open(summary["latents"]).read()
+        codes[name] = LatentStore.open(summary.latents).read()
         rows = read_metrics(str(tmp_path / name)).sort_values("image_id")
         distances[name] = rows["distance_source_reconstruction"].to_numpy()
         assert rows["steps"].isna().all() if name == "encoder" else (rows["steps"] == 10).all()
@@ -88,13 +88,13 @@ def test_photographs_are_aligned_by_their_landmarks(tiny, tmp_path):
     (photos / "landmarks.json").write_text(json.dumps(table))
     straight = invert(params(tiny, squares, tmp_path / "a"))
     turned = invert(params(tiny, photos, tmp_path / "b", align="landmarks", max_failed_fraction=0.3))
-    assert (turned["ok"], turned["failed"], turned["reasons"]) == (3, 1, "1 NoLandmarks")
+    assert (turned.ok, turned.failed, turned.reasons) == (3, 1, "1 NoLandmarks")
     ids = ["p0", "p1", "p2"]
-    wanted, found = (LatentStore.open(run["latents"]).read(ids) for run in (straight, turned))
+    wanted, found = (LatentStore.open(run.latents).read(ids) for run in (straight, turned))
     spread = wanted.std(axis=0).mean()
     assert np.abs(found - wanted).mean() < 0.25 * spread
     ignored = invert(params(tiny, photos, tmp_path / "c"))
-    assert np.abs(LatentStore.open(ignored["latents"]).read(ids) - wanted).mean() > 0.5 * spread
+    assert np.abs(LatentStore.open(ignored.latents).read(ids) - wanted).mean() > 0.5 * spread
 
     table["p1.png"] = (np.array(table["p1.png"]) + 1).tolist()
     (photos / "landmarks.json").write_text(json.dumps(table))

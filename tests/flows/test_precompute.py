@@ -21,7 +21,7 @@ def test_a_finished_store_and_a_progress_artifact_at_a_hundred(tiny, tmp_path):
         bundle=tiny, device="cpu", output=str(tmp_path / "d.zarr"), images=3, statistics_samples=50, block=16
     )
     summary = precompute(params)
-    assert (summary["channels"], summary["blocks"], summary["blocks_done_before"]) == (40, 3, 0)
+    assert (summary.channels, summary.blocks, summary.blocks_done_before) == (40, 3, 0)
     shipped = DirectionStore.open(str(Path(tiny).parent / "directions.zarr")).directions()
     assert np.array_equal(DirectionStore.open(params.output).directions(), shipped)
     with get_client(sync_client=True) as client:
@@ -31,5 +31,5 @@ def test_a_finished_store_and_a_progress_artifact_at_a_hundred(tiny, tmp_path):
     assert found and max(float(artifact.data) for artifact in found) == 100.0
 
     times = {path: path.stat().st_mtime_ns for path in Path(params.output, "sum").rglob("c/*")}
-    assert precompute(params)["blocks_done_before"] == 3
+    assert precompute(params).blocks_done_before == 3
     assert times == {path: path.stat().st_mtime_ns for path in Path(params.output, "sum").rglob("c/*")}

@@ -9,9 +9,10 @@ from flows.forms.edits import edit_form
 from flows.forms.grid import expand
 from storage import LatentStore, read_metrics
 from storage.errors import PlanMismatch
-from tasks.edit.plan import EditJob, plan_edits
+from tasks.edit.plan import plan_edits
 from tasks.edit.shard import edit_shard
-from tasks.invert import InvertJob, invert_shard, plan_inversion
+from tasks.invert import invert_shard, plan_inversion
+from tasks.jobs import EditJob, InvertJob
 
 EDITS = expand([edit_form(target="a smiling face"), edit_form(target="a face with a hat")], "a face")
 

@@ -14,7 +14,7 @@ from tiny_bundle import SIZE, write_pictures
 from flows.edit import edit
 from flows.forms.edits import edit_form
 from flows.forms.files import read_attributes
-from flows.forms.mappers import MapperSpec, plain
+from flows.forms.mappers import named
 from flows.forms.runs import EditParams, TrainMappersParams
 from flows.train_mappers import grouped, train_mappers
 from storage import read_metrics, uris
@@ -26,14 +26,16 @@ from styleclip.checkpoints.mappers import load_mapper
 from styleclip.errors import BundleError, EditError, StyleclipError
 from styleclip.methods import read_edit
 from tasks.edit.compile import compile_edits
+from tasks.jobs import MapperAttribute, MapperJob
 from tasks.mappers.analyse import analyse_mappers
-from tasks.mappers.codes import MapperJob, codes
-from tasks.mappers.train import begun_anew, group_name, train
+from tasks.mappers.codes import codes
+from tasks.mappers.state import begun_anew, group_name
+from tasks.mappers.train import train
 
 ATTRIBUTES = [
-    MapperSpec(name="red", target="a face with red hair", lambda_l2=0.1),
-    MapperSpec(name="hat", target="a face with a hat", levels=["medium"], relative=1.0),
-    MapperSpec(name="smile", target="a smiling face", space="s"),
+    MapperAttribute(name="red", target="a face with red hair", lambda_l2=0.1),
+    MapperAttribute(name="hat", target="a face with a hat", levels=["medium"], relative=1.0),
+    MapperAttribute(name="smile", target="a smiling face", space="s"),
 ]
 for_server = pytest.mark.usefixtures("prefect_server")
 
@@ -55,12 +57,12 @@ def whole(tiny: str, prefect_server: str, tmp_path_factory: pytest.TempPathFacto
 
 def test_every_attribute_gets_a_mapper_curves_and_pictures(whole, tiny):
     run, summary = whole
-    assert [row["attribute"] for row in summary["table"]] == ["red", "hat", "smile"]
-    for row in summary["table"]:
-        card = load_mapper(row["mapper"])[1]
-        assert card.attribute == row["attribute"] and card.steps == 6
+    assert [row.attribute for row in summary.table] == ["red", "hat", "smile"]
+    for row in summary.table:
+        card = load_mapper(row.mapper)[1]
+        assert card.attribute == row.attribute and card.steps == 6
         assert card.generator == load_bundle(tiny, device="cpu").fingerprint["generator"]
-        with Image.open(run / "pictures" / f"{row['attribute']}.png") as picture:
+        with Image.open(run / "pictures" / f"{row.attribute}.png") as picture:
             assert picture.size == (4 * SIZE, 2 * SIZE)
     assert load_mapper(run / "mappers" / "hat.safetensors")[0].config.levels == ("medium",)
     curves = read_curves(str(run))
@@ -87,7 +89,7 @@ def test_the_analysis_stands_beside_the_published_figures(whole):
 def test_a_stopped_training_goes_on_where_it_was(whole, tiny, tmp_path, monkeypatch):
     import tasks.mappers.train
 
-    saves, save = [], tasks.mappers.train._save
+    saves, save = [], tasks.mappers.train.save_state
 
     def save_twice(*arguments: object) -> None:
         if len(saves) == 2:
@@ -97,16 +99,16 @@ def test_a_stopped_training_goes_on_where_it_was(whole, tiny, tmp_path, monkeypa
 
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.mappers.train, "_save", save_twice)
+        patch.setattr(tasks.mappers.train, "save_state", save_twice)
         patch.setattr(tasks.mappers.train.train_group, "retries", 0)
         with pytest.raises(Exception, match="machine is gone"):
             train_mappers(params(tiny, run))
     assert len(saves) == 2
     summary = train_mappers(params(tiny, run))
-    for row in summary["table"]:
-        again = load_mapper(row["mapper"])[0].state_dict()
-        first = load_mapper(whole[0] / "mappers" / f"{row['attribute']}.safetensors")[0].state_dict()
-        assert all(torch.equal(again[name], value) for name, value in first.items()), row["attribute"]
+    for row in summary.table:
+        again = load_mapper(row.mapper)[0].state_dict()
+        first = load_mapper(whole[0] / "mappers" / f"{row.attribute}.safetensors")[0].state_dict()
+        assert all(torch.equal(again[name], value) for name, value in first.items()), row.attribute
 
 
 @for_server
@@ -122,9 +124,9 @@ def test_memory_that_runs_out_halves_the_microbatch_and_the_run_goes_on(whole, t
 
     monkeypatch.setattr(MapperTraining, "_losses", small_device)
     summary = train_mappers(params(tiny, tmp_path / "run", attributes=ATTRIBUTES[1:2], microbatch=8))
-    row = summary["table"][0]
-    assert (row["microbatch"], row["steps"], row["stopped"]) == (2, 6, None)
-    again = load_mapper(row["mapper"])[0].state_dict()
+    row = summary.table[0]
+    assert (row.microbatch, row.steps, row.stopped) == (2, 6, None)
+    again = load_mapper(row.mapper)[0].state_dict()
     first = load_mapper(whole[0] / "mappers" / "hat.safetensors")[0].state_dict()
     for name, value in first.items():
         torch.testing.assert_close(again[name], value, atol=1e-3, rtol=1e-4)
@@ -150,7 +152,7 @@ def test_an_edit_run_mixes_mappers_with_other_methods(whole, tiny, tmp_path):
     summary = edit(
         EditParams(bundle=tiny, device="cpu", images=str(images), output=str(tmp_path / "run"), edits=specs)
     )
-    assert summary["failed"] == 0
+    assert summary.failed == 0
     rows = read_metrics(str(tmp_path / "run"))
     assert set(rows["edit"]) == {"smiling", "none", "red_a1", "red_a3", "smile"}
     assert set(rows[rows["edit"] == "red_a1"]["target"]) == {"a face with red hair"}
@@ -179,7 +181,7 @@ def test_inverted_images_can_be_trained_on(tiny, tmp_path):
         codes(job_of(params(tiny, tmp_path / "run", latents=store)))
     latents.write_shard(1, w[6:], np.ones(1, bool))
     summary = train_mappers(params(tiny, tmp_path / "run", attributes=ATTRIBUTES[1:2], latents=store))
-    assert summary["mappers"] == 1
+    assert summary.mappers == 1
     with pytest.raises(StorageError, match="none is left to train on"):
         train_mappers(params(tiny, tmp_path / "other", latents=store, validation=7))
     codes.cache_clear()
@@ -200,11 +202,13 @@ def test_codes_of_another_generator_are_refused(tiny, tmp_path):
 
 
 def job_of(asked: TrainMappersParams) -> MapperJob:
-    return MapperJob(**asked.model_dump(exclude={"attributes", "attributes_file", "together", "analysis"}))
+    return MapperJob.of(asked)
 
 
 NAMES = ["red", "hat", "smile"]
-PLAIN = plain([MapperSpec(name=name, target=f"a {name} face", levels=["medium"]) for name in NAMES], "a face")
+PLAIN = named(
+    [MapperAttribute(name=name, target=f"a {name} face", levels=["medium"]) for name in NAMES], "a face"
+)
 
 
 def test_another_grouping_changes_no_mapper(tiny, tmp_path):
@@ -215,7 +219,7 @@ def test_another_grouping_changes_no_mapper(tiny, tmp_path):
         groups = grouped(PLAIN, together)
         anew = begun_anew(job.output, groups)
         rows = [row for group, members in groups.items() for row in train(job, group, members, float)]
-        files = {row["attribute"]: load_mapper(row["mapper"]) for row in rows}
+        files = {row.attribute: load_mapper(row.mapper) for row in rows}
         assert {name: card.target for name, (_, card) in files.items()} == {n: f"a {n} face" for n in NAMES}
         return anew, {name: mapper.state_dict() for name, (mapper, _) in files.items()}
 
@@ -245,12 +249,12 @@ def test_mappers_may_lie_in_a_bucket(tiny):
     """Trained to a URI, and taken from there by an edit and by the analysis."""
     job = job_of(params(tiny, "memory://bucket/run", steps=1))
     (row,) = train(job, group_name(PLAIN[:1]), PLAIN[:1], float)
-    assert row["mapper"] == "memory://bucket/run/mappers/red.safetensors"
+    assert row.mapper == "memory://bucket/run/mappers/red.safetensors"
     words = {"name": "red", "method": "mapper", "neutral": "a face", "target": None, "alpha": 1.0}
-    (compiled,) = compile_edits(tiny, "cpu", None, [read_edit(words | {"mapper": row["mapper"]})])
+    (compiled,) = compile_edits(tiny, "cpu", None, [read_edit(words | {"mapper": row.mapper})])
     assert compiled.edit.target == "a red face" and len(compiled.fingerprint["mapper"]) == 64
-    analysis = analyse_mappers.fn(tiny, "cpu", [row["mapper"]], "memory://bucket/analysis", 2)
-    assert analysis["between"]["attributes"] == ["red"]
+    analysis = analyse_mappers.fn(tiny, "cpu", [row.mapper], "memory://bucket/analysis", 2)
+    assert analysis.between.attributes == ["red"]
     with pytest.raises(StorageError, match=r"no such file: memory://bucket/none\.safetensors"):
         compile_edits(tiny, "cpu", None, [read_edit(words | {"mapper": "memory://bucket/none.safetensors"})])
     uris.write_bytes("memory://bucket/broken.safetensors", b"x")
@@ -276,10 +280,10 @@ def test_impossible_trainings_are_refused_in_one_line(tiny, tmp_path, changes, m
 
 def test_attributes_of_one_shape_are_trained_together():
     attributes = [
-        {"name": str(i), "space": "levels", "levels": levels}
+        MapperAttribute(target="a face", name=str(i), levels=levels)
         for i, levels in enumerate([["fine"], ["coarse"], ["fine"], ["fine"]])
     ]
-    assert [[a["name"] for a in group] for group in grouped(attributes, 2).values()] == [
+    assert [[each.name for each in group] for group in grouped(attributes, 2).values()] == [
         ["1"],
         ["0", "2"],
         ["3"],

@@ -13,7 +13,9 @@ import tasks.invert
 from storage import read_metrics
 from storage.errors import PlanMismatch
 from storage.latents import LatentStore
-from tasks.invert import InvertJob, invert_shard, plan_inversion
+from tasks.invert import invert_shard, plan_inversion
+from tasks.jobs import InvertJob
+from tasks.process.plans import ShardDone
 
 
 def job_of(tiny: str, images: Path, run: Path, **changes: object) -> InvertJob:
@@ -33,7 +35,7 @@ def test_a_device_that_fits_one_image_at_a_time_inverts_all_of_them(tiny, tmp_pa
     monkeypatch.setattr(tasks.invert, "invert_images", limited)
     job = job_of(tiny, write_pictures(tmp_path / "images", 2), tmp_path / "run", batch=batch)
     plan_inversion.fn(job)
-    assert invert_shard.fn(job, 0) == {"shard": 0, "ok": 2, "failed": 0}
+    assert invert_shard.fn(job, 0) == ShardDone(0, ok=2, failed=0)
 
 
 def test_codes_that_were_deleted_are_made_again(tiny, tmp_path):
@@ -69,7 +71,7 @@ def test_a_code_that_is_no_number_is_one_failed_row(tiny, tmp_path, monkeypatch)
     monkeypatch.setattr(tasks.invert, "invert_images", spoilt)
     job = job_of(tiny, write_pictures(tmp_path / "images", 2), tmp_path / "run", save_reconstruction=True)
     plan_inversion.fn(job)
-    assert invert_shard.fn(job, 0) == {"shard": 0, "ok": 1, "failed": 1}
+    assert invert_shard.fn(job, 0) == ShardDone(0, ok=1, failed=1)
     rows = read_metrics(job.output).set_index("image_id")
     assert rows.loc["p001", "error_class"] == "NotFinite" and rows.loc["p000", "status"] == "ok"
     assert [path.stem for path in (tmp_path / "run" / "images" / "reconstruction").iterdir()] == ["p000"]

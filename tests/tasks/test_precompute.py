@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,8 @@ from storage import DirectionStore
 from storage.errors import PlanMismatch
 from styleclip.errors import EditError, StyleclipError
 from styleclip.networks.generator import Generator
-from tasks.precompute import PrecomputeJob, compute_block, finalize_store, prepare_store
+from tasks.jobs import PrecomputeJob
+from tasks.precompute import compute_block, finalize_store, prepare_store
 from tasks.process.models import bundle
 
 
@@ -45,7 +45,7 @@ def test_blocks_in_any_order_and_twice_give_the_shipped_numbers(job, tiny):
     assert (state.blocks, state.missing) == (3, [1])
     compute_block.fn(job, 1)
     summary = finalize_store.fn(job)
-    assert summary["channels"] == CHANNELS and 0 < summary["reliability"] <= 1
+    assert summary.channels == CHANNELS and 0 < summary.reliability <= 1
     ours, reference = (
         DirectionStore.open(job.output),
         DirectionStore.open(str(Path(tiny).parent / "directions.zarr")),
@@ -67,11 +67,11 @@ def test_the_store_says_how_it_was_made(job, tiny):
 def test_another_job_does_not_touch_the_store(job, change):
     prepare_store.fn(job)
     with pytest.raises(PlanMismatch, match="was made otherwise"):
-        prepare_store.fn(replace(job, **change))
+        prepare_store.fn(job.model_copy(update=change))
 
 
 def test_the_batch_changes_only_the_last_bits(job, tiny):
-    few = replace(job, batch=8)
+    few = job.model_copy(update=dict(batch=8))
     for block in prepare_store.fn(few).missing:
         compute_block.fn(few, block)
     finalize_store.fn(few)
@@ -90,7 +90,7 @@ def test_memory_that_runs_out_halves_the_passes_and_changes_no_direction(job, ti
 
     monkeypatch.setattr(Generator, "synthesize", small_device)
     blocks = [compute_block.fn(job, block) for block in prepare_store.fn(job).missing]
-    assert {block["batch"] for block in blocks} == {8}
+    assert {block.batch for block in blocks} == {8}
     assert sum(size > 8 for size in seen) == 1, "what one block learns holds for the next ones"
     finalize_store.fn(job)
     reference = DirectionStore.open(str(Path(tiny).parent / "directions.zarr"))
@@ -114,7 +114,7 @@ def test_channels_that_are_not_there_are_refused_before_anything_is_made(job):
     with pytest.raises(
         EditError, match=rf"100000:100001: the generator of bundle 'tiny' has {CHANNELS}, 0 to"
     ):
-        prepare_store.fn(replace(job, first=100_000, last=100_001))
+        prepare_store.fn(job.model_copy(update=dict(first=100_000, last=100_001)))
     assert not Path(job.output).exists()
 
 
@@ -125,18 +125,18 @@ def test_a_truncation_that_makes_no_samples_is_refused(psi):
 
 
 def test_the_store_says_in_which_precision_it_was_made(job):
-    prepare_store.fn(replace(job, precision="tf32"))
+    prepare_store.fn(job.model_copy(update=dict(precision="tf32")))
     with pytest.raises(PlanMismatch, match="precision was tf32, is float32"):
         prepare_store.fn(job)
 
 
 @pytest.mark.parametrize(("first", "last"), [(5, 20), (16, 32), (38, None)])
 def test_a_slice_of_channels_gets_the_same_directions_and_the_others_none(job, tiny, first, last):
-    part = replace(job, first=first, last=last)
+    part = job.model_copy(update=dict(first=first, last=last))
     for block in prepare_store.fn(part).missing:
         compute_block.fn(part, block)
     asked = slice(first, last)
-    assert finalize_store.fn(part)["channels"] == len(range(CHANNELS)[asked])
+    assert finalize_store.fn(part).channels == len(range(CHANNELS)[asked])
     ours = DirectionStore.open(part.output)
     reference = DirectionStore.open(str(Path(tiny).parent / "directions.zarr"))
     # passes of another size round differently

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.cli.options import Device, Json
 from flows.cli.talk import Voice, verb
+
+if TYPE_CHECKING:
+    from flows.demo import DemoSummary
 
 SHOWN = ("red hair", "blond hair", "glasses", "hat", "beard", "long hair", "green background")
 """Edits of the demo that use the strengths shipped with the weights."""
@@ -71,18 +74,18 @@ def demo(
         images=folder, output=output, edits=edits, precompute_images=precompute_images, device=device
     )
 
-    def load() -> object:
+    def load() -> Any:
         from flows.demo import demo as flow
 
         return flow
 
-    summary = run_flow(runtime, load, params)
-    report(voice, summary["edit"])
-    agreement = summary["agreement"]
+    summary: DemoSummary = run_flow(runtime, load, params)
+    report(voice, summary.edit)
+    agreement = summary.agreement
     voice.say(
         f"Directions from {precompute_images} images per channel against the shipped ones: median cosine "
-        f"{agreement['median_cosine']:.3f} over {agreement['channels']} channels, "
-        f"{agreement['median_cosine_strong']:.3f} over the tenth that moves pictures most."
+        f"{agreement.median_cosine:.3f} over {agreement.channels} channels, "
+        f"{agreement.median_cosine_strong:.3f} over the tenth that moves pictures most."
     )
     voice.say(f"Next:    open {output}/run/grid.jpg; then edit a folder of your own with `styleclip edit`")
     voice.finish(summary)

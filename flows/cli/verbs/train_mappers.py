@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.options import Bundle, Device, Json, Seed
+from flows.cli.asked import made, options
+from flows.cli.options import Bundle, Device, Json, Targets
 from flows.cli.talk import Voice, verb
+from flows.forms.runs import TrainMappersParams
+from tasks.jobs import MapperAttribute
+
+if TYPE_CHECKING:
+    from flows.train_mappers import TrainSummary
+    from tasks.mappers.analyse import Analysis
 
 
 @verb
-def train_mappers(
-    output: Annotated[str, typer.Option("--output", "-o", help="Run folder to make or to continue.")],
-    attributes: Annotated[
-        str | None, typer.Option("--attributes", "-a", help="YAML file of attributes with their settings.")
-    ] = None,
-    target: Annotated[
-        list[str] | None, typer.Option("--target", "-t", help="An attribute in words; may be repeated.")
-    ] = None,
-    bundle: Bundle = "avatars",
-    steps: Annotated[int, typer.Option("--steps", "-n", help="Steps of training.")] = 50_000,
-    batch: Annotated[int, typer.Option(help="Latent codes per step.")] = 2,
-    together: Annotated[int, typer.Option(help="Attributes trained together on the device.")] = 8,
-    optimizer: Annotated[str, typer.Option(help="ranger (published) or adam.")] = "ranger",
-    learning_rate: Annotated[float, typer.Option(help="Step size.")] = 0.5,
-    decay: Annotated[
-        bool, typer.Option("--decay", help="Let the step size fall to 0 along a cosine.")
-    ] = False,
-    latents: Annotated[
-        str | None, typer.Option(help="Latents store of inverted images to train on; default: sampled codes.")
-    ] = None,
-    psi: Annotated[float, typer.Option(help="Truncation ψ of sampled codes.")] = 1.0,
-    microbatch: Annotated[int, typer.Option(help="Pictures on the device at once.")] = 16,
-    precision: Annotated[str, typer.Option(help="float32, tf32, or bfloat16 for the generator.")] = "float32",
-    validation: Annotated[int, typer.Option(help="Held-out codes that the best state is chosen on.")] = 32,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
-    seed: Seed = 0,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
+@options(TrainMappersParams, leave_out=("attributes", "analysis"), names={"steps": ("--steps", "-n")})
+def train_mappers(target: Targets = None, as_json: Json = False, **asked: Any) -> None:
     """Train one latent mapper per attribute; an edit with a mapper is then a single pass (paper, section 5).
 
     The defaults are the published ones and made for 1024² faces on a GPU. A stopped training goes on at its last
@@ -50,60 +31,50 @@ def train_mappers(
       styleclip train-mappers -t "a face with a beard" -o runs/mappers --steps 300 --optimizer adam
       styleclip train-mappers --attributes attributes.yaml -o runs/mappers
     """
-    from flows.forms.mappers import MapperSpec
-    from flows.forms.runs import TrainMappersParams
-
     voice = Voice(as_json)
-    unchecked: dict[str, Any] = {"optimizer": optimizer, "precision": precision}
-    params = TrainMappersParams(
-        output=output, attributes=[MapperSpec(target=words) for words in target or []], attributes_file=attributes,
-        bundle=bundle, steps=steps, batch=batch, together=together, learning_rate=learning_rate, decay=decay,
-        latents=latents, truncation_psi=psi, microbatch=microbatch, validation=validation,
-        checkpoint_every=checkpoint_every, seed=seed, device=device, **unchecked,
-    )  # fmt: skip
+    params = made(
+        TrainMappersParams, asked, attributes=[MapperAttribute(target=words) for words in target or []]
+    )
+    output = params.output
     from flows.cli.running import run_flow
     from flows.cli.runtime import Runtime
 
-    voice.say(f"Train mappers of bundle '{bundle}' for {steps} steps; results go to {output}")
+    voice.say(f"Train mappers of bundle '{params.bundle}' for {params.steps} steps; results go to {output}")
 
-    def load() -> object:
+    def load() -> Any:
         from flows.train_mappers import train_mappers as flow
 
         return flow
 
-    summary = run_flow(Runtime(), load, params)
+    summary: TrainSummary = run_flow(Runtime(), load, params)
     voice.table(
         "Mappers",
         ["attribute", "steps", "held-out loss", "minutes", "at once"],
         [
             [
-                row["attribute"],
-                str(row["steps"]),
-                "" if row["best_loss"] is None else f"{row['best_loss']:.3f}",
-                f"{row['seconds'] / 60:.1f}",
-                str(row["microbatch"]),
+                row.attribute,
+                str(row.steps),
+                "" if row.best_loss is None else f"{row.best_loss:.3f}",
+                f"{row.seconds / 60:.1f}",
+                str(row.microbatch),
             ]
-            for row in summary["table"]
+            for row in summary.table
         ],
     )
-    show_analysis(voice, summary["analysis"])
-    first = summary["table"][0]["mapper"]
-    if anew := summary["begun_anew"]:
+    show_analysis(voice, summary.analysis)
+    if anew := summary.begun_anew:
         voice.say(f"Begun anew, because another --together had grouped them before: {', '.join(anew)}")
     voice.say(f"Mappers:  {output}/mappers; before and after: {output}/pictures")
-    voice.say(f"Next:     styleclip edit FOLDER --method mapper --mapper {first} -o RUN")
+    voice.say(f"Next:     styleclip edit FOLDER --method mapper --mapper {summary.table[0].mapper} -o RUN")
     voice.finish(summary)
 
 
-def show_analysis(voice: Voice, analysis: dict[str, Any]) -> None:
+def show_analysis(voice: Voice, analysis: Analysis) -> None:
     """The table of step similarities, ours above the published ones."""
     voice.table(
         "Cosine similarity between the steps of one mapper",
         ["attribute", "where", "mean", "deviation"],
-        [
-            [row["attribute"], row["where"], f"{row['mean']:.2f}", f"{row['deviation']:.3f}"]
-            for row in analysis["table"]
-        ],
+        [[row.attribute, row.where, f"{row.mean:.2f}", f"{row.deviation:.3f}"] for row in analysis.table],
     )
 
 
@@ -140,4 +111,4 @@ def analyse(
     show_analysis(voice, analysis)
     voice.say(f"Tables:   {output}/analysis.parquet, {output}/similarity.parquet")
     voice.say(f"Next:     look at {output}/similarity.png")
-    voice.finish({"output": output, **analysis})
+    voice.finish({"output": output, **asdict(analysis)})

@@ -8,13 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from flows.common.artifacts import TILE, as_data_uri, cell, markdown_table, picture_grid
-
-
-def encoded(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG")
-    return buffer.getvalue()
+from flows.common.artifacts import as_data_uri, cell, markdown_table
 
 
 def test_a_table_in_markdown():
@@ -22,14 +16,6 @@ def test_a_table_in_markdown():
     assert table.splitlines() == ["| edit | gain |", "|---|---|", "| a\\|b | 0.123 |", "| c |  |"]
     assert markdown_table([]) == "(no rows)"
     assert cell(float("nan")) == ""
-
-
-def test_the_grid_holds_every_picture_at_its_place():
-    red = encoded(np.full((64, 64, 3), (255, 0, 0), np.uint8))
-    sheet = picture_grid([[red, None], [None, red]], ["source", "edit"])
-    assert sheet.size == (2 * TILE, 2 * TILE + 14)
-    assert sheet.getpixel((TILE // 2, 14 + TILE // 2)) == (255, 0, 0)
-    assert sheet.getpixel((TILE + TILE // 2, 14 + TILE // 2)) == (255, 255, 255)
 
 
 def test_the_data_uri_keeps_its_limit_even_for_noise():

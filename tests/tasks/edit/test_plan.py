@@ -19,7 +19,8 @@ from styleclip.checkpoints.mappers import MapperCard, save_mapper
 from styleclip.mappers import LatentMapper
 from styleclip.networks.mapper import MapperConfig
 from tasks.edit.compile import _compile
-from tasks.edit.plan import EditJob, plan_edits
+from tasks.edit.plan import plan_edits
+from tasks.jobs import EditJob
 from tasks.process.models import _bundle, _directions, bundle
 
 RED = [edit_form(name="red", target="a face with red hair", channels=5)]

@@ -15,8 +15,9 @@ import tasks.edit.shard
 from flows.forms.edits import AnyForm, edit_form
 from flows.forms.grid import expand
 from storage import LatentStore, read_metrics
-from tasks.edit.plan import EditJob, plan_edits
+from tasks.edit.plan import plan_edits
 from tasks.edit.shard import edit_shard
+from tasks.jobs import EditJob
 from tasks.process.models import bundle
 
 RED = [edit_form(name="red", target="a face with red hair", channels=5)]
@@ -69,7 +70,7 @@ def test_memory_grows_neither_with_the_shard_nor_with_the_edits(tiny, tmp_path, 
         specs = [edit_form(name=f"e{n}", target="a face with red hair", channels=1 + n) for n in range(edits)]
         specs += [edit_form(name="o", target="a smiling face", method="optimize", steps=2, keep_every=1)]
         done = edited(tiny, folders[images], tmp_path / f"run{images}-{edits}", specs)
-        assert done["ok"] == images * len(specs)
+        assert done.ok == images * len(specs)
     one_picture = 3 * 16 * 16 * 4
     assert max(memory) - min(memory) < 12 * one_picture, memory
 
@@ -89,7 +90,7 @@ def test_numbers_that_are_none_are_failed_rows_and_no_pictures(tiny, tmp_path):
     specs = [RED[0], RED[0].model_copy(update={"name": "huge", "alpha": 1e30})]
     done = edited(tiny, images, tmp_path / "run", specs)
     rows = read_metrics(str(tmp_path / "run")).set_index("edit")
-    assert done["failed"] == 2 and (rows.loc["huge", "error_class"] == "NotFinite").all()
+    assert done.failed == 2 and (rows.loc["huge", "error_class"] == "NotFinite").all()
     assert rows.loc["huge", "clip_after"].isna().all() and (rows.loc["red", "status"] == "ok").all()
     assert not list((tmp_path / "run" / "images").glob("huge/*"))
 
