@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from styleclip.bundles.written import IMAGENET, BundleFile, ClipSection, FileSection, what_is_wrong
 from styleclip.errors import BundleError
 
 BUILT_IN = Path(__file__).parent
@@ -19,28 +21,8 @@ USER_FOLDER = Path("~/.config/styleclip/bundles")
 PACKAGE_PREFIX = "package:"
 MODELS_PREFIX = "models:"
 MODELS_FOLDER = Path("~/.cache/styleclip/models")
-STYLECLIP, IMAGENET = TEMPLATE_SETS = ("styleclip", "imagenet")
-"""Templates that have a name: those of StyleCLIP's published code, and those of ImageNet as open_clip has them."""
 LEFT_OUT = "a photo of many {}."
 """The one of ImageNet's 80 templates that StyleCLIP's published list comments out."""
-ORIGIN_FIELDS = ("page", "licence")
-NUMBER = "class"
-"""The one field of a section that is no text: the class that a class-conditional generator is held at."""
-KNOWN_FIELDS = {
-    "description",
-    "neutral",
-    "templates",
-    "sigma_step",
-    "truncation_psi",
-    "generator",
-    "clip",
-    "judge_clip",
-    "identity",
-    "encoder",
-    "detector",
-    "directions",
-    "mappers",
-}
 
 
 @dataclass(frozen=True)
@@ -180,117 +162,44 @@ def read_bundle(name: str | Path) -> BundleSpec:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BundleError(f"bundle {path} cannot be read: {error}") from error
-    if unknown := sorted(set(values) - KNOWN_FIELDS):
-        raise BundleError(
-            f"bundle {path}: unknown field '{unknown[0]}'; known are {', '.join(sorted(KNOWN_FIELDS))}"
-        )
-    for needed in ("generator", "clip"):
-        if not isinstance(values.get(needed), dict):
-            raise BundleError(f"bundle {path} lacks the section [{needed}]")
-    generator, clip = _path_of(values, "generator", path), _clip_settings(values, "clip", path)
-    assert generator is not None and clip is not None
+    try:
+        written = BundleFile.model_validate(values)
+    except ValidationError as error:
+        raise BundleError(f"bundle {path}: {what_is_wrong(error)}") from error
+
+    def file(section: FileSection | None) -> Path | None:
+        return None if section is None else _resolve(section.path, path.parent)
+
+    templates = written.templates
     return BundleSpec(
         name=path.stem,
         path=path,
-        description=_text(values, "description", "", path),
-        generator=generator,
-        clip=clip,
-        judge_clip=_clip_settings(values, "judge_clip", path),
-        identity=_path_of(values, "identity", path),
-        encoder=_path_of(values, "encoder", path),
-        detector=_path_of(values, "detector", path),
-        directions=_path_of(values, "directions", path),
-        mappers=_path_of(values, "mappers", path),
-        template_set=_templates(values, path),
-        neutral=_text(values, "neutral", "a face", path),
-        sigma_step=_positive(values, "sigma_step", 5.0, path),
-        truncation_psi=_positive(values, "truncation_psi", 0.7, path),
-        generator_class=values["generator"].get(NUMBER),
-        origins=_origins(values),
+        description=written.description,
+        generator=_resolve(written.generator.path, path.parent),
+        clip=_clip_settings(written.clip, path.parent),
+        judge_clip=None if written.judge_clip is None else _clip_settings(written.judge_clip, path.parent),
+        identity=file(written.identity),
+        encoder=file(written.encoder),
+        detector=file(written.detector),
+        directions=file(written.directions),
+        mappers=file(written.mappers),
+        template_set=templates if isinstance(templates, str) else tuple(templates),
+        neutral=written.neutral,
+        sigma_step=written.sigma_step,
+        truncation_psi=written.truncation_psi,
+        generator_class=written.generator.number,
+        origins={
+            name: Origin(section.page or "", section.licence or "")
+            for name, section in written.sections().items()
+            if section.page or section.licence
+        },
     )
 
 
-def _origins(values: Mapping[str, Any]) -> dict[str, Origin]:
-    sections = {name: section for name, section in values.items() if isinstance(section, dict)}
-    found = {
-        name: Origin(section.get("page", ""), section.get("licence", ""))
-        for name, section in sections.items()
-    }
-    return {name: origin for name, origin in found.items() if origin != Origin()}
-
-
-def _section(values: Mapping[str, Any], name: str, keys: set[str], path: Path) -> Mapping[str, Any] | None:
-    """The table `name`, which may hold texts under `keys` alone, and a number under NUMBER; None when it is absent."""
-    section = values.get(name)
-    if section is None:
-        return None
-    if not isinstance(section, dict):
-        raise BundleError(f"bundle {path}: [{name}] must be a section, not the value {section!r}")
-    for key, value in section.items():
-        if key not in keys:
-            raise BundleError(
-                f"bundle {path}: section [{name}] has the unknown field '{key}'; known: {', '.join(sorted(keys))}"
-            )
-        if key == NUMBER:
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise BundleError(
-                    f"bundle {path}: '{key}' of section [{name}] must be the number of a class, not {value!r}"
-                )
-        elif not isinstance(value, str) or not value:
-            raise BundleError(f"bundle {path}: '{key}' of section [{name}] must be a text, not {value!r}")
-    return section
-
-
-def _path_of(values: Mapping[str, Any], name: str, path: Path) -> Path | None:
-    more = {NUMBER} if name == "generator" else set()
-    section = _section(values, name, {"path", *ORIGIN_FIELDS} | more, path)
-    if section is None:
-        return None
-    if "path" not in section:
-        raise BundleError(f"bundle {path}: section [{name}] needs a 'path'")
-    return _resolve(section["path"], path.parent)
-
-
-def _clip_settings(values: Mapping[str, Any], name: str, path: Path) -> dict[str, Any] | None:
-    section = _section(values, name, {"model", "pretrained", "checkpoint", "config", *ORIGIN_FIELDS}, path)
-    if section is None:
-        return None
-    if not {"model", "checkpoint"} & set(section):
-        raise BundleError(
-            f"bundle {path}: section [{name}] needs a 'checkpoint', or a 'model' and 'pretrained'"
-        )
+def _clip_settings(section: ClipSection, folder: Path) -> dict[str, Any]:
+    """Arguments of `load_clip`."""
+    given = section.model_dump(exclude_none=True, exclude={"page", "licence"})
     return {
-        key: _resolve(value, path.parent) if key in ("checkpoint", "config") else value
-        for key, value in section.items()
-        if key not in ORIGIN_FIELDS
+        key: _resolve(value, folder) if key in ("checkpoint", "config") else value
+        for key, value in given.items()
     }
-
-
-def _templates(values: Mapping[str, Any], path: Path) -> tuple[str, ...] | str:
-    """The bundle's own templates, or one of TEMPLATE_SETS."""
-    templates = values.get("templates", ["{}"])
-    if isinstance(templates, str) and templates in TEMPLATE_SETS:
-        return templates
-    if (
-        not isinstance(templates, list)
-        or not templates
-        or any(not isinstance(text, str) or "{}" not in text for text in templates)
-    ):
-        raise BundleError(
-            f'bundle {path}: templates must be a list of texts with {{}} inside, "{STYLECLIP}" or "{IMAGENET}"'
-        )
-    return tuple(templates)
-
-
-def _text(values: Mapping[str, Any], name: str, default: str, path: Path) -> str:
-    value = values.get(name, default)
-    if not isinstance(value, str) or (not value.strip() and value != default):
-        raise BundleError(f"bundle {path}: '{name}' must be a text, not {value!r}")
-    return value
-
-
-def _positive(values: Mapping[str, Any], name: str, default: float, path: Path) -> float:
-    value = values.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise BundleError(f"bundle {path}: '{name}' must be a number above 0, not {value!r}")
-    return float(value)

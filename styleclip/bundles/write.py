@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from styleclip.bundles.spec import MODELS_PREFIX, TEMPLATE_SETS, read_bundle, user_folder
+from styleclip.bundles.spec import MODELS_PREFIX, read_bundle, user_folder
+from styleclip.bundles.written import TEMPLATE_SETS
 from styleclip.checkpoints import load_generator
 from styleclip.checkpoints.torch_files import is_torch_file
 from styleclip.errors import BundleError

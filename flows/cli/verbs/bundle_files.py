@@ -71,7 +71,7 @@ def init(
       styleclip bundle init my-faces --generator ffhq.pkl --encoder e4e_ffhq_encode.pt --identity model_ir_se50.pth
     """
     from styleclip.bundles.lock import forget_lock
-    from styleclip.bundles.spec import STYLECLIP, read_bundle
+    from styleclip.bundles.spec import read_bundle
     from styleclip.bundles.write import (
         PUBLISHED_CLIP,
         NewBundle,
@@ -79,6 +79,7 @@ def init(
         place_of,
         write_new_bundle,
     )
+    from styleclip.bundles.written import STYLECLIP
     from styleclip.checkpoints.torch_files import is_torch_file
     from styleclip.errors import BundleError
 
