@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
 
 import numpy as np
@@ -88,23 +87,6 @@ def test_codes_that_are_not_finite_are_refused_by_image(store):
     # What stands in the place of a failed image is nobody's code, and is not kept.
     store.write_shard(0, broken, np.array([True, False, False]))
     assert np.isfinite(store.read()).all()
-
-
-@pytest.mark.parametrize("damage", ["flip", "lose"])
-@pytest.mark.parametrize("name", ["w/c/1/0/0", "ok/c/1"])
-def test_damage_is_found_and_its_file_named(store, name, damage):
-    for shard, rows in enumerate((3, 3, 1)):
-        store.write_shard(shard, codes(rows), np.ones(rows, bool))
-    file = Path(store.uri, name)
-    sound = file.read_bytes()
-    if damage == "flip":
-        file.write_bytes(sound[:9] + bytes([sound[9] ^ 1]) + sound[10:])
-    else:
-        file.unlink()
-    with pytest.raises(StoreCorrupt, match=f"{name} is (damaged|missing)"):
-        store.read(["image-3"])
-    with pytest.raises(StoreCorrupt, match=f"{name} is (damaged|missing)"):
-        (store.ok, store.read())
 
 
 @pytest.mark.parametrize("name", ["../escaped", "sub/dir", "/etc/x", "..", ".hidden", "", "a\0b", 5])
