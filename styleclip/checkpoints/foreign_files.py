@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipInfo
 
 from styleclip.errors import CheckpointError
 
@@ -22,3 +23,15 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise CheckpointError(
             f"{path}: not a readable {kind} ({type(error).__name__}: {line[:200]})"
         ) from None
+
+
+def check_promise(path: Path, entries: Iterable[ZipInfo]) -> None:
+    """Refuse an archive whose entries unpack to more than the file holds: torch stores tensors as they are.
+
+    Raises CheckpointError.
+    """
+    promised, there = sum(entry.file_size for entry in entries), path.stat().st_size
+    if promised > there:
+        raise CheckpointError(
+            f"promises {promised} bytes of data in a file of {there}: refused, it may be a zip bomb"
+        )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styleclip.checkpoints.foreign_files import check_promise, reading
 from styleclip.errors import CheckpointError
 
 ZIP = b"PK"
@@ -85,20 +86,14 @@ def check_archive(path: Path) -> None:
     """
     if not zipfile.is_zipfile(path):
         return
-    try:
+    with reading(path, "archive"):
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise CheckpointError(f"{path}: a damaged archive ({error})") from None
-    if packed := [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
-        raise CheckpointError(
-            f"{path}: '{packed[0]}' inside is compressed, which torch.save never does: refused, it may be a zip bomb"
-        )
-    promised, there = sum(entry.file_size for entry in entries), path.stat().st_size
-    if promised > there:
-        raise CheckpointError(
-            f"{path}: promises {promised} bytes of data in a file of {there}: refused, it may be a zip bomb"
-        )
+        if packed := [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
+            raise CheckpointError(
+                f"'{packed[0]}' inside is compressed, which torch.save never does: refused, it may be a zip bomb"
+            )
+        check_promise(path, entries)
 
 
 def _plain(value: Any, path: Path, depth: int = 0) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styleclip.checkpoints.foreign_files import reading
+from styleclip.checkpoints.foreign_files import check_promise, reading
 from styleclip.errors import CheckpointError
 
 DTYPES = {
@@ -101,9 +101,7 @@ def load_torchscript_state(path: str | Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     with reading(path, "TorchScript archive"), zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        promised = sum(entry.file_size for entry in entries if "/code/" not in entry.filename)
-        if promised > path.stat().st_size:
-            raise CheckpointError("promises more data than the file has: refused, it may be a zip bomb")
+        check_promise(path, [entry for entry in entries if "/code/" not in entry.filename])
         _collect(_Weights(archive, entries[0].filename.split("/")[0] + "/").load(), "", state)
     return state
 

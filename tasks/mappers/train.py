@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +33,7 @@ from tasks.jobs import MapperAttribute, MapperJob
 from tasks.mappers.codes import Codes, codes
 from tasks.mappers.state import FLOW, curves_part, load_state, save_state, state_uri
 from tasks.process.limits import device_limit
-from tasks.process.memory import out_of_memory
+from tasks.process.memory import give_back, out_of_memory
 from tasks.process.models import bundle
 from tasks.process.plans import package_version
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
@@ -206,9 +205,7 @@ def _fitting(training: MapperTraining, work: Callable[[], T]) -> T:
             if not out_of_memory(error) or training.microbatch == 1:
                 raise
         training.microbatch //= 2
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
 
 def _finish(

@@ -30,6 +30,13 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in WORDS)
 
 
+def give_back() -> None:
+    """Free the memory of an attempt that failed; to be called when its exception, and with it its frames, is gone."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class Halving:
     """A batch size that starts at `size` and is halved as often as needed; what was learnt is kept for later calls.
 
@@ -53,10 +60,7 @@ class Halving:
             part = slice(first, min(first + self.size, count))
             outcome = self._try(work, part)
             if outcome is None:
-                # only now is the failed attempt's memory free: its frames went with the exception
-                gc.collect()
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+                give_back()
                 continue
             yield part, outcome
             first = part.stop

@@ -109,7 +109,7 @@ def test_a_truncated_picture_ends_no_later_run(run):
     whole = cut.read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
     again = edit(EditParams(**read_call(str(run), "edit"), edits=SPECS, max_failed_fraction=0.5))
-    assert again["shards_done_before"] == again["shards"]
+    assert again.shards_done_before == again.shards
     cut.write_bytes(whole)
 
 
@@ -160,7 +160,7 @@ def test_precompute_and_repair_compute_the_damaged_block(tiny, tmp_path):
         flip(store / name, random.Random(2))
     assert damaged(store) == {"sum/c/1/0", "style_std/c/2"}
     summary = precompute(params)
-    assert summary["blocks_done_before"] == 2 and len(summary["damaged_files"]) == 2
+    assert summary.blocks_done_before == 2 and len(summary.damaged_files) == 2
     assert files(store) == before
     (store / "magnitude/c/0/0").unlink()
     assert damaged(store) == {"magnitude/c/0/0"}
