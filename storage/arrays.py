@@ -39,7 +39,7 @@ def new_group(uri: str, kind: str) -> Iterator[zarr.Group]:
     On a disk the store is made beside its place and moved there when it is whole: of two processes that make one at
     once, one store stays, and nobody empties it. Object stores know no renames, so there it is made in its place. It
     is never made over anything: StorageError for a folder that is not empty, save, on an object store, one of the same
-    kind whose making was cut off.
+    kind that is half-made.
     """
     _check_free(uri, kind)
     with uris.explained(uri):

@@ -19,7 +19,7 @@ from storage.latents import LatentStore
 from storage.metrics import read_shard, shard_uri
 
 READERS = 8
-"""Threads that read pictures: they wait for a disk or a network, and for sha256, which gives the interpreter free."""
+"""Threads that read pictures: they wait for a disk or a network, and for sha256, which releases the GIL."""
 _COLUMNS = ["image_id", "edit", "status", "method", "output"]
 _DIGESTS = ["output_sha256", "reconstruction_sha256", "source_sha256"]
 

@@ -63,7 +63,7 @@ class MapperEdit(Edit):
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeEdit(Edit, OptimizationSettings):
-    """Latent optimization (paper §4): its settings, whose defaults are the published ones, and wishes of ours.
+    """Latent optimization (paper §4): its settings, whose defaults are the published ones, and options of ours.
 
     relative: 0 aims at the words, as the paper does. Above 0 the aim of an image is its own unit embedding plus
     `relative`·Δt: the words alone also say, to CLIP, that everything they do not mention is absent.

@@ -19,7 +19,7 @@ from styleclip.faces.align import align_face
 from styleclip.faces.detect import FaceDetector
 
 DECODERS = 4
-"""Threads per task: Pillow gives the interpreter free while it decodes."""
+"""Threads per task: Pillow releases the GIL while it decodes."""
 
 
 @dataclass(frozen=True)

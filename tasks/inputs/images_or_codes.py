@@ -57,7 +57,7 @@ def list_codes(
     """The images of a latents store, with hashes of their codes.
 
     Raises StorageError for a store that is not finished, BundleError for one of another generator, AlignmentError and
-    EditError for wishes that need the images themselves.
+    EditError for options that need the images themselves.
     """
     if align != "none":
         raise AlignmentError(f"{uri} holds latent codes: what is aligned is images, so choose align 'none'")

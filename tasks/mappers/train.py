@@ -197,7 +197,7 @@ def _chunks(
 
 
 def _fitting(training: MapperTraining, work: Callable[[], T]) -> T:
-    """Do `work`; when memory runs out, again with half as many pictures at once, and so ever after."""
+    """Do `work`; when memory runs out, try again with half as many pictures, and stay there."""
     while True:
         try:
             return work()
