@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefect import flow, get_run_logger, unmapped
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.common.artifacts import as_data_uri, markdown_table
 from flows.common.dates import dated
-from flows.common.outcome import gather, one_line_failures, too_many_failures
+from flows.common.outcome import one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
-from flows.common.runners import one_at_a_time
+from flows.common.runners import carry_out, one_at_a_time
 from flows.forms.files import read_edits
 from flows.forms.grid import expand
+from flows.forms.runners import share
 from flows.forms.runs import EditParams
 from tasks.edit.plan import neutral_words, plan_edits
-from tasks.edit.shard import edit_shard
 from tasks.edit.summary import EditSummary, summarise, titled
+from tasks.edit.unit import EDIT
 from tasks.jobs import EditJob
 from tasks.process.sheets import opened
 
@@ -31,7 +32,7 @@ AGAIN = "Run the same command again: finished shards are not done again."
 )
 @one_line_failures
 def edit(params: EditParams) -> EditSummary:
-    """Plan, then one task per unfinished shard, then the summary.
+    """Plan, then every unfinished shard, then the summary.
 
     Fails, everything done being kept, when more than `max_failed_fraction` of the rows failed.
     """
@@ -40,13 +41,13 @@ def edit(params: EditParams) -> EditSummary:
     specs = params.edits + (read_edits(params.edits_file) if params.edits_file else [])
     edits = expand(specs, neutral_words(params.bundle))
     planned = plan_edits(job, edits)
-    finished = planned.shards - len(planned.missing)
+    finished, mine = planned.shards - len(planned.missing), share(planned.missing, params.part)
     get_run_logger().info(
         "%d images, %d edits, %d shards of which %d are finished; results go to %s",
         planned.images, len(edits), planned.shards, finished, params.output,
     )  # fmt: skip
-    with RunProgress("edit-progress", "edited", planned.shards, finished) as progress:
-        gather(edit_shard.map(unmapped(job), planned.missing), progress, AGAIN)
+    with RunProgress("edit-progress", "edited", finished + len(mine), finished) as progress:
+        carry_out(EDIT, job, mine, params.runner, progress, AGAIN)
     summary, grid = summarise(
         job, planned.images, planned.shards, finished, planned.skipped, planned.unknown_words
     )

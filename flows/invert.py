@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from prefect import flow, unmapped
+from prefect import flow
 
 from flows.common.dates import dated
-from flows.common.outcome import gather, one_line_failures, too_many_failures
+from flows.common.outcome import one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
-from flows.common.runners import one_at_a_time
+from flows.common.runners import carry_out, one_at_a_time
+from flows.forms.runners import share
 from flows.forms.runs import InvertParams
 from tasks.edit.summary import FinishedRun, RunCounts
-from tasks.invert import invert_shard, plan_inversion
+from tasks.invert import INVERT, plan_inversion
 from tasks.jobs import InvertJob
 
 AGAIN = "Run the same command again: finished shards are not done again."
@@ -33,7 +34,7 @@ class InvertSummary(RunCounts):
 )
 @one_line_failures
 def invert(params: InvertParams) -> InvertSummary:
-    """Plan, then one task per unfinished shard.
+    """Plan, then every unfinished shard.
 
     Fails, everything done being kept, when more than
     `max_failed_fraction` of the images failed.
@@ -41,9 +42,9 @@ def invert(params: InvertParams) -> InvertSummary:
     params = dated(params)
     job = InvertJob.of(params)
     planned = plan_inversion(job)
-    finished = planned.shards - len(planned.missing)
-    with RunProgress("invert-progress", "inverted", planned.shards, finished) as progress:
-        gather(invert_shard.map(unmapped(job), planned.missing), progress, AGAIN)
+    finished, mine = planned.shards - len(planned.missing), share(planned.missing, params.part)
+    with RunProgress("invert-progress", "inverted", finished + len(mine), finished) as progress:
+        carry_out(INVERT, job, mine, params.runner, progress, AGAIN)
     counts = FinishedRun.read(job.output, "invert").counts()
     summary = InvertSummary(**asdict(counts), latents=job.latents, skipped_files=planned.skipped)
     too_many_failures(summary, params.max_failed_fraction)

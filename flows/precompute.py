@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from prefect import flow, get_run_logger, unmapped
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.common.artifacts import key_values
-from flows.common.outcome import gather, one_line_failures
+from flows.common.outcome import one_line_failures
 from flows.common.progress import RunProgress
-from flows.common.runners import one_at_a_time
+from flows.common.runners import carry_out, one_at_a_time
 from flows.forms.runs import PrecomputeParams
 from tasks.jobs import PrecomputeJob
-from tasks.precompute import FinishedStore, compute_block, finalize_store, prepare_store
+from tasks.precompute import PRECOMPUTE, FinishedStore, finalize_store, prepare_store
 
 AGAIN = "Run the same command again: only the missing blocks are computed."
 
@@ -35,7 +35,7 @@ class PrecomputeSummary(FinishedStore):
 )
 @one_line_failures
 def precompute(params: PrecomputeParams) -> PrecomputeSummary:
-    """Statistics, then one task per missing block of channels, then the finished directions.
+    """Statistics, then every missing block of channels, then the finished directions.
 
     A run that was stopped before computes the missing blocks alone.
     """
@@ -46,8 +46,7 @@ def precompute(params: PrecomputeParams) -> PrecomputeSummary:
     with RunProgress(
         "precompute-progress", "channel directions", state.blocks, state.blocks - len(state.missing), "blocks"
     ) as progress:
-        futures = compute_block.map(unmapped(job), state.missing)
-        done = gather(futures, progress, AGAIN)
+        done = carry_out(PRECOMPUTE, job, state.missing, params.runner, progress, AGAIN)
     summary = PrecomputeSummary(
         **asdict(finalize_store(job)),
         blocks=state.blocks,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from dataclasses import asdict, dataclass
 
-from prefect import flow, get_run_logger, unmapped
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.common.artifacts import as_data_uri, markdown_table
-from flows.common.outcome import RunFailed, gather, one_line_failures
+from flows.common.outcome import RunFailed, one_line_failures
 from flows.common.progress import RunProgress
-from flows.common.runners import one_at_a_time
+from flows.common.runners import carry_out, one_at_a_time
 from flows.forms.files import read_attributes
 from flows.forms.mappers import named
 from flows.forms.runs import TrainMappersParams
@@ -20,7 +20,8 @@ from tasks.edit.plan import neutral_words
 from tasks.jobs import MapperAttribute, MapperJob
 from tasks.mappers.analyse import Analysis, analyse_mappers
 from tasks.mappers.state import begun_anew, group_name
-from tasks.mappers.train import Trained, plan_training, train_group
+from tasks.mappers.train import Trained, plan_training
+from tasks.mappers.unit import TRAIN, Group
 from tasks.process.sheets import picture_column
 
 AGAIN = "Run the same command again: training goes on at its last checkpoint."
@@ -44,7 +45,7 @@ class TrainSummary:
 )
 @one_line_failures
 def train_mappers(params: TrainMappersParams) -> TrainSummary:
-    """Plan, then one task per group of attributes, then the analysis of the paper's Table 2.
+    """Plan, then every group of attributes, then the analysis of the paper's Table 2.
 
     Fails when an attribute had to be stopped, everything done being kept.
     """
@@ -63,8 +64,9 @@ def train_mappers(params: TrainMappersParams) -> TrainSummary:
             ", ".join(anew),
         )
     with RunProgress("train-mappers-progress", "trained", len(groups), unit="groups") as progress:
-        futures = train_group.map(unmapped(job), list(groups), list(groups.values()))
-        table = [row for rows in gather(futures, progress, AGAIN) for row in rows]
+        items = [Group(name, members) for name, members in groups.items()]
+        done = carry_out(TRAIN, job, items, params.runner, progress, AGAIN)
+        table = [row for rows in done for row in rows]
     analysis = analyse_mappers(
         params.bundle, params.device, [row.mapper for row in table], params.output, params.analysis
     )

@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.common.artifacts import markdown_table
 from flows.common.outcome import RunFailed, gather, one_line_failures
 from flows.common.progress import RunProgress
-from flows.common.runners import one_at_a_time
+from flows.common.runners import carry_out, one_at_a_time
+from flows.forms.runners import Runner
 from flows.forms.runs import PrecomputeParams
 from flows.precompute import precompute
 from storage.errors import Damage
-from tasks.edit.shard import edit_shard
+from tasks.edit.unit import EDIT
 from tasks.free_generation import generate
-from tasks.invert import invert_shard
+from tasks.invert import INVERT
 from tasks.verify.check import Found, Survey, check_shards, check_stores, survey
 from tasks.verify.repair import edit_job, free_job, invert_job, precompute_job, prepare_repair
 
@@ -101,9 +102,9 @@ def make_again(place: str, what: Survey, damages: tuple[Damage, ...]) -> list[Da
     repair = prepare_repair(place, damages)
     with RunProgress("repair-progress", "made again", len(repair.shards)) as progress:
         if repair.shards and what.flow == "edit":
-            gather(edit_shard.map(unmapped(edit_job(place)), repair.shards), progress, AGAIN)
+            carry_out(EDIT, edit_job(place), repair.shards, Runner(), progress, AGAIN)
         elif repair.shards and what.flow == "invert":
-            gather(invert_shard.map(unmapped(invert_job(place)), repair.shards), progress, AGAIN)
+            carry_out(INVERT, invert_job(place), repair.shards, Runner(), progress, AGAIN)
         elif repair.shards:
             generate(*free_job(place))
             progress.advance()

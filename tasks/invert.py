@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -34,15 +35,18 @@ from tasks.process.memory import Halving
 from tasks.process.models import bundle
 from tasks.process.plans import (
     ShardDone,
+    all_but,
     fingerprint_of,
+    ids_of,
     missing_shards,
     package_version,
     plan_for,
     plan_of,
+    sight_of,
     to_retry,
 )
-from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.process.stopwatch import Stopwatch
+from tasks.process.units import Sight, Split, Unit
 
 NOT_FINITE = Failure("NotFinite", "its code holds numbers that are none: are the encoder's weights sound?")
 ROW_NAME = "inversion"
@@ -109,25 +113,27 @@ def unfinished(latents: str, run: str, missing: list[int]) -> list[int]:
     return sorted({*missing, *store.missing_shards()})
 
 
-@task(
-    name="invert shard",
-    task_run_name="shard {shard}",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_another_try,
-)
 @device_limit()
-def invert_shard(job: InvertJob, shard: int) -> ShardDone:
-    """Codes of one shard's images; its Parquet file, written last, is the commit."""
+def invert_shard(
+    job: InvertJob, shard: int, lost: Mapping[int, Failure] | None = None, commit: bool = True
+) -> ShardDone:
+    """Codes of one shard's images; its Parquet file, written last, is the commit.
+
+    `lost`: images, by position, that are not to be touched, and why; their rows are failed. Without `commit` all is
+    done but the last step, to see whether the process survives it.
+    """
     plan = plan_of(job.output)
     models = bundle(job.bundle, job.device)
     encoder = models.need_encoder()
     images = plan.shards[shard]
     watch = Stopwatch(models.device)
     with watch.time("decode"):
-        faces = faces_in(job.output, job.align, [image.id for image in images], models)
-        hashes = [image.hash for image in images]
-        decoded = decode([image.path for image in images], models.image_size, faces, hashes)
+        kept = [position for position in range(len(images)) if position not in (lost or {})]
+        wanted = [images[position] for position in kept]
+        faces = faces_in(job.output, job.align, [image.id for image in wanted], models)
+        hashes = [image.hash for image in wanted]
+        inputs = decode([image.path for image in wanted], models.image_size, faces, hashes)
+        decoded = inputs.among(kept, lost or {})
     codes = np.zeros((len(images), encoder.num_ws, encoder.w_dim), np.float32)
     failures = dict(decoded.failures)
     measures: dict[int, dict[str, float]] = {}
@@ -156,6 +162,9 @@ def invert_shard(job: InvertJob, shard: int) -> ShardDone:
                     uri = join(job.output, "images", "reconstruction", f"{images[position].id}.png")
                     digests[uri] = encode_image(picture, uri, labels.reconstruction(position))
     ok = np.array([position not in failures for position in range(len(images))])
+    done = ShardDone(shard, ok=int(ok.sum()), failed=int((~ok).sum()))
+    if not commit:
+        return done
     LatentStore.open(job.latents).write_shard(shard, codes, ok)
     common: dict[str, Any] = {
         "edit": ROW_NAME,
@@ -176,7 +185,38 @@ def invert_shard(job: InvertJob, shard: int) -> ShardDone:
         rows.append(row)
     mark_rows(rows, job.output, images, decoded.markings, digests)
     write_shard(job.output, "invert", plan.run_id, shard, rows)
-    return ShardDone(shard, ok=int(ok.sum()), failed=int((~ok).sum()))
+    return done
+
+
+def look(job: InvertJob) -> Sight:
+    """Load the models, and look at the output."""
+    return sight_of(bundle(job.bundle, job.device), job.output)
+
+
+def missing_inversions(job: InvertJob) -> list[int]:
+    """Shards without a commit, or without their codes."""
+    plan = plan_of(job.output)
+    return unfinished(job.latents, plan.run_id, missing_shards(job.output, "invert", plan))
+
+
+def shard_ids(job: InvertJob, shard: int) -> list[str]:
+    """The images of a shard."""
+    return ids_of(job.output, shard)
+
+
+def try_image(job: InvertJob, shard: int, position: int) -> None:
+    """All the work on one image of a shard, without the commit."""
+    invert_shard(job, shard, all_but(job.output, shard, position), commit=False)
+
+
+INVERT = Unit(
+    name="invert shard",
+    noun="shard",
+    work=invert_shard,
+    sight=look,
+    missing=missing_inversions,
+    split=Split(shard_ids, try_image, invert_shard),
+)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ from tasks.jobs import PrecomputeJob
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
-from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
+from tasks.process.plans import package_version
+from tasks.process.units import Sight, Unit
 
 
 @dataclass(frozen=True)
@@ -170,13 +171,6 @@ def _statistics(job: PrecomputeJob, models: Bundle) -> dict[str, np.ndarray]:
     }
 
 
-@task(
-    name="block of channels",
-    task_run_name="block {block}",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_another_try,
-)
 @device_limit()
 def compute_block(job: PrecomputeJob, block: int) -> BlockDone:
     """Δi_c of one block of channels (paper §6), written as one shard.
@@ -223,6 +217,23 @@ def compute_block(job: PrecomputeJob, block: int) -> BlockDone:
         seconds=time.perf_counter() - begun,
         batch=2 * sizes.size if sizes.halvings else job.batch,
     )
+
+
+def look(job: PrecomputeJob) -> Sight:
+    """Load the models, and look at the store."""
+    models = bundle(job.bundle, job.device)
+    where = "this store" if DirectionStore.exists(job.output) else f"no store {job.output}"
+    return Sight(package_version(), tuple(sorted(models.fingerprint.items())), where)
+
+
+def missing_blocks(job: PrecomputeJob) -> list[int]:
+    """Blocks of channels that are not done."""
+    return list(DirectionStore.open(job.output).missing_blocks())
+
+
+PRECOMPUTE = Unit(
+    name="block of channels", noun="block", work=compute_block, sight=look, missing=missing_blocks
+)
 
 
 @task(name="finalize store", task_run_name="finalize {job.output}")

@@ -89,6 +89,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
         batch=64,
     )
     for block in prepare_store.fn(job).missing:
-        compute_block.fn(job, block)
+        compute_block(job, block)
     finalize_store.fn(job)
     return str(path)

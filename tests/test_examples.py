@@ -36,7 +36,7 @@ def run_of(tiny: str, images: Path, run: Path, edits: list[Edit]) -> None:
         batch=4, save_source=False, save_reconstruction=False,
     )  # fmt: skip
     plan_edits.fn(job, edits)
-    edit_shard.fn(job, 0)
+    edit_shard(job, 0)
 
 
 def test_the_script_edits_a_picture(tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "truncation_psi": ("--psi",),
     "lambda_l2": ("--lambda-l2",),
     "lambda_id": ("--lambda-id",),
+    "kind": ("--runner",),
 }
 """Field → how it is called on the command line, where that is not `--its-name`."""
 
@@ -62,7 +63,7 @@ def options(
         }
         found: dict[str, inspect.Parameter] = {}
         for model in models:
-            for name, field in model.model_fields.items():
+            for name, field in _flat(model).items():
                 if name not in keywords and name not in leave_out and name not in found:
                     flags = () if name in arguments else names.get(name, (_flag(name),))
                     found[name] = _parameter(name, field, flags, unset)
@@ -90,7 +91,12 @@ def read(model: type[BaseModel], asked: Mapping[str, Any]) -> dict[str, Any]:
     fields = {
         name: value for name, value in asked.items() if name in model.model_fields and value is not None
     }
-    return {
+    nested = {
+        name: {part: asked[part] for part in inner.model_fields if asked.get(part) is not None}
+        for name, inner in _models(model).items()
+        if name not in fields
+    }
+    return nested | {
         name: _numbers(value, name, model) if _strengths(model.model_fields[name].annotation) else value
         for name, value in fields.items()
     }
@@ -107,6 +113,28 @@ def made(model: type[M], asked: Mapping[str, Any], **others: Any) -> M:
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Those values that say anything."""
     return {name: value for name, value in values.items() if value}
+
+
+def _models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The fields of a model that are models themselves."""
+    return {
+        name: field.annotation
+        for name, field in model.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+def _flat(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model and of the models within it, without those that no option can give."""
+    inner = _models(model)
+    found = {name: field for name, field in model.model_fields.items() if name not in inner}
+    for each in inner.values():
+        found |= {
+            name: field
+            for name, field in each.model_fields.items()
+            if typing.get_origin(field.annotation) is not dict
+        }
+    return found
 
 
 def _flag(name: str) -> str:

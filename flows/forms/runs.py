@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from flows.forms.edits import EditForm
+from flows.forms.runners import PART_PATTERN, Runner
 from tasks.jobs import (
     CompareJob,
     CostsJob,
@@ -19,11 +20,18 @@ from tasks.jobs import (
     PrecomputeJob,
 )
 
+RUNNER = "Who does the work: this process, several of this machine, or a Dask cluster; results are the same."
+PART = (
+    "K/N, for sites without a scheduler: only every N-th shard from the K-th on. Start all N parts, each with the same "
+    "call otherwise; the last one to end has the whole summary."
+)
 EDITS_FILE = "YAML, TOML or JSON file with edits."
 
 
 class PrecomputeParams(PrecomputeJob):
     """Channel directions Δi_c of one bundle, into a Zarr store."""
+
+    runner: Runner = Field(default=Runner(), description=RUNNER)
 
 
 class InvertParams(InvertJob):
@@ -32,6 +40,8 @@ class InvertParams(InvertJob):
     max_failed_fraction: float = Field(
         default=0.1, ge=0, le=1, description="The run fails when a larger share of the images cannot be read."
     )
+    part: str | None = Field(default=None, pattern=PART_PATTERN, description=PART)
+    runner: Runner = Field(default=Runner(), description=RUNNER)
 
 
 class EditParams(EditJob):
@@ -44,6 +54,8 @@ class EditParams(EditJob):
     max_failed_fraction: float = Field(
         default=0.1, ge=0, le=1, description="The run fails when a larger share of the rows has failed."
     )
+    part: str | None = Field(default=None, pattern=PART_PATTERN, description=PART)
+    runner: Runner = Field(default=Runner(), description=RUNNER)
 
 
 class FreeParams(FreeJob):
@@ -61,6 +73,7 @@ class TrainMappersParams(MapperJob):
     )
     together: int = Field(default=8, ge=1, description="Attributes that are trained together, on one device.")
     analysis: int = Field(default=200, ge=2, description="Codes that the similarity of steps is measured on.")
+    runner: Runner = Field(default=Runner(), description=RUNNER)
 
 
 EVALUATED = (

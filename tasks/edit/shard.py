@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from prefect import task
 from torch import Tensor
 
 from storage.curves import write_curves
@@ -33,7 +32,6 @@ from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
 from tasks.process.plans import ShardDone, plan_of
-from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.process.stopwatch import Stopwatch
 
 SOUND = "sound"
@@ -166,16 +164,15 @@ def on_host(measures: Mapping[str, Tensor]) -> dict[str, list[float]]:
     }
 
 
-@task(
-    name="edit shard",
-    task_run_name="shard {shard}",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_another_try,
-)
 @device_limit()
-def edit_shard(job: EditJob, shard: int) -> ShardDone:
-    """Edit the images of one shard; its Parquet file, written last, is the commit."""
+def edit_shard(
+    job: EditJob, shard: int, lost: Mapping[int, Failure] | None = None, commit: bool = True
+) -> ShardDone:
+    """Edit the images of one shard; its Parquet file, written last, is the commit.
+
+    `lost`: images, by position, that are not to be touched, and why; their rows are failed. Without `commit` all is
+    done but the last step, to see whether the process survives it.
+    """
     plan = plan_of(job.output)
     models = bundle(job.bundle, job.device)
     edits = compile_edits(job.bundle, job.device, job.directions, [read_edit(edit) for edit in plan.edits])
@@ -183,7 +180,9 @@ def edit_shard(job: EditJob, shard: int) -> ShardDone:
     images = plan.shards[shard]
     ids = [image.id for image in images]
     with watch.time("decode"):
-        decoded = read_inputs(job.images, job.output, job.align, images, models)
+        kept = [position for position in range(len(images)) if position not in (lost or {})]
+        inputs = read_inputs(job.images, job.output, job.align, [images[each] for each in kept], models)
+        decoded = inputs.among(kept, lost or {})
     sizes = Sizes(job.batch, len(edits), pass_size(models.generator))
     failures = dict(decoded.failures)
     batches: list[Batch] = []
@@ -202,8 +201,9 @@ def edit_shard(job: EditJob, shard: int) -> ShardDone:
     rows = edit_rows(job, images, edits, failures, batches, watch)
     mark_rows(rows, job.output, images, decoded.markings, write.digests)
     curves = curve_frame(edits, batches, ids)
-    if len(curves):
-        write_curves(job.output, "edit", f"shard-{shard:05d}", curves)
-    write_shard(job.output, "edit", plan.run_id, shard, rows)
+    if commit:
+        if len(curves):
+            write_curves(job.output, "edit", f"shard-{shard:05d}", curves)
+        write_shard(job.output, "edit", plan.run_id, shard, rows)
     failed = sum(row["status"] == "failed" for row in rows)
     return ShardDone(shard, ok=len(rows) - failed, failed=failed)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,6 +36,15 @@ class Decoded:
     failures: dict[int, Failure]
     ms: float
     markings: dict[int, Markings] = field(default_factory=dict)
+
+    def among(self, kept: Sequence[int], lost: Mapping[int, Failure]) -> Decoded:
+        """The same in a shard of which only the images at positions `kept` were asked for; `lost` are the others."""
+        return replace(
+            self,
+            positions=[kept[position] for position in self.positions],
+            failures={kept[position]: why for position, why in self.failures.items()} | dict(lost),
+            markings={kept[position]: each for position, each in self.markings.items()},
+        )
 
 
 CHANGED = Failure(

@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from uuid import UUID
 
 import pandas as pd
 import torch
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from torch import Tensor
 
 from storage import uris
@@ -32,11 +30,9 @@ from styleclip.precision import computing_in
 from tasks.jobs import MapperAttribute, MapperJob
 from tasks.mappers.codes import Codes, codes
 from tasks.mappers.state import FLOW, curves_part, load_state, save_state, state_uri
-from tasks.process.limits import device_limit
 from tasks.process.memory import give_back, out_of_memory
 from tasks.process.models import bundle
 from tasks.process.plans import package_version
-from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 from tasks.process.sheets import strip
 
 T = TypeVar("T")
@@ -105,21 +101,6 @@ def _wording(models: Bundle, attribute: MapperAttribute) -> Attribute:
         wording = embed_words(models, Edit(target=attribute.target, neutral=attribute.neutral))
     weights = attribute.model_dump(include=WEIGHTS)
     return Attribute(attribute.name, wording.target, wording.direction, **weights)
-
-
-@task(
-    name="train mappers",
-    task_run_name="mappers: {group}",
-    retries=RETRIES,
-    retry_delay_seconds=RETRY_SECONDS,
-    retry_condition_fn=worth_another_try,
-)
-@device_limit()
-def train_group(job: MapperJob, group: str, attributes: list[MapperAttribute]) -> list[Trained]:
-    """`train`, with a progress artifact."""
-    artifact = create_progress_artifact(0.0, key=f"train-mappers-{group}")
-    assert isinstance(artifact, UUID)
-    return train(job, group, attributes, lambda share: update_progress_artifact(artifact, share))
 
 
 def train(

@@ -11,12 +11,13 @@ from importlib.metadata import version
 from typing import Any
 
 from storage.datasets import ImageFolder, content_hash
-from storage.errors import StoreCorrupt
+from storage.errors import Failure, StoreCorrupt
 from storage.failures import Failures, failures_of
 from storage.metrics import finished_shards
 from storage.plan import PlannedImage, RunPlan, load_plan
 from styleclip.bundles.load import Bundle
 from styleclip.settings import Precision
+from tasks.process.units import WORKER_DIED, Sight
 
 HASHERS = 8
 """Threads that read files for their hashes: reading waits for disks and networks, not for this processor."""
@@ -92,3 +93,21 @@ def to_retry(run_dir: str, flow: str, wanted: bool) -> Failures:
     """What failed before in a run folder, if it is wanted; nothing in a new folder."""
     plan = load_plan(run_dir) if wanted else None
     return failures_of(run_dir, flow, plan.run_id, plan) if plan else Failures()
+
+
+def sight_of(models: Bundle, run_dir: str) -> Sight:
+    """What this process sees of a run that has a plan: the program, the weights, the folder."""
+    plan = load_plan(run_dir)
+    where = plan.run_id if plan else f"no plan in {run_dir}"
+    return Sight(package_version(), tuple(sorted(models.fingerprint.items())), where)
+
+
+def ids_of(run_dir: str, shard: int) -> list[str]:
+    """The images of a shard."""
+    return [image.id for image in plan_of(run_dir).shards[shard]]
+
+
+def all_but(run_dir: str, shard: int, position: int) -> dict[int, Failure]:
+    """All other images of a shard, as lost ones: to find out which of them kills its process."""
+    others = set(range(len(ids_of(run_dir, shard)))) - {position}
+    return dict.fromkeys(others, WORKER_DIED)

@@ -27,7 +27,7 @@ def test_edit(tiny, tmp_path):
     )  # fmt: skip
     job, retry = EditJob(**common), EditJob(**common, retry_failed=True)
     for shard in plan_edits.fn(job, EDITS).missing:
-        edit_shard.fn(job, shard)
+        edit_shard(job, shard)
     before = read_metrics(job.output)
     assert (before["status"] == "failed").sum() == 2
     assert plan_edits.fn(retry, EDITS).missing == [0]
@@ -44,7 +44,7 @@ def test_edit(tiny, tmp_path):
     sound.write_bytes(kept)
 
     for shard in plan_edits.fn(retry, EDITS).missing:
-        edit_shard.fn(retry, shard)
+        edit_shard(retry, shard)
     after = read_metrics(job.output)
     assert set(after["status"]) == {"ok"} and len(after) == len(before)
     assert set(after["run"]) == set(before["run"])
@@ -65,10 +65,10 @@ def test_invert(tiny, tmp_path):
         for again in (False, True)
     )  # fmt: skip
     for shard in plan_inversion.fn(job).missing:
-        invert_shard.fn(job, shard)
+        invert_shard(job, shard)
     broken.write_bytes(as_png(picture(5)))
     assert plan_inversion.fn(retry).missing == [0]
-    invert_shard.fn(retry, 0)
+    invert_shard(retry, 0)
     assert set(read_metrics(job.output)["status"]) == {"ok"}
     assert plan_inversion.fn(job).missing == []
     assert len(LatentStore.open(job.latents).ids) == 2

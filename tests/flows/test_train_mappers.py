@@ -100,7 +100,7 @@ def test_a_stopped_training_goes_on_where_it_was(whole, tiny, tmp_path, monkeypa
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(tasks.mappers.train, "save_state", save_twice)
-        patch.setattr(tasks.mappers.train.train_group, "retries", 0)
+        patch.setattr("tasks.process.retries.RETRIES", 0)
         with pytest.raises(Exception, match="machine is gone"):
             train_mappers(params(tiny, run))
     assert len(saves) == 2

@@ -35,19 +35,19 @@ def test_a_device_that_fits_one_image_at_a_time_inverts_all_of_them(tiny, tmp_pa
     monkeypatch.setattr(tasks.invert, "invert_images", limited)
     job = job_of(tiny, write_pictures(tmp_path / "images", 2), tmp_path / "run", batch=batch)
     plan_inversion.fn(job)
-    assert invert_shard.fn(job, 0) == ShardDone(0, ok=2, failed=0)
+    assert invert_shard(job, 0) == ShardDone(0, ok=2, failed=0)
 
 
 def test_codes_that_were_deleted_are_made_again(tiny, tmp_path):
     job = job_of(tiny, write_pictures(tmp_path / "images", 3), tmp_path / "run")
     for shard in plan_inversion.fn(job).missing:
-        invert_shard.fn(job, shard)
+        invert_shard(job, shard)
     codes = LatentStore.open(job.latents).read()
     assert plan_inversion.fn(job).missing == []
     shutil.rmtree(job.latents)
     assert plan_inversion.fn(job).missing == [0, 1]
     for shard in (0, 1):
-        invert_shard.fn(job, shard)
+        invert_shard(job, shard)
     assert (LatentStore.open(job.latents).read() == codes).all() and len(read_metrics(job.output)) == 3
 
 
@@ -71,7 +71,7 @@ def test_a_code_that_is_no_number_is_one_failed_row(tiny, tmp_path, monkeypatch)
     monkeypatch.setattr(tasks.invert, "invert_images", spoilt)
     job = job_of(tiny, write_pictures(tmp_path / "images", 2), tmp_path / "run", save_reconstruction=True)
     plan_inversion.fn(job)
-    assert invert_shard.fn(job, 0) == ShardDone(0, ok=1, failed=1)
+    assert invert_shard(job, 0) == ShardDone(0, ok=1, failed=1)
     rows = read_metrics(job.output).set_index("image_id")
     assert rows.loc["p001", "error_class"] == "NotFinite" and rows.loc["p000", "status"] == "ok"
     assert [path.stem for path in (tmp_path / "run" / "images" / "reconstruction").iterdir()] == ["p000"]

@@ -40,10 +40,10 @@ def job(tiny: str, tmp_path: Path) -> PrecomputeJob:
 def test_blocks_in_any_order_and_twice_give_the_shipped_numbers(job, tiny):
     assert prepare_store.fn(job).missing == [0, 1, 2]
     for block in (2, 0, 2):
-        compute_block.fn(job, block)
+        compute_block(job, block)
     state = prepare_store.fn(job)
     assert (state.blocks, state.missing) == (3, [1])
-    compute_block.fn(job, 1)
+    compute_block(job, 1)
     summary = finalize_store.fn(job)
     assert summary.channels == CHANNELS and 0 < summary.reliability <= 1
     ours, reference = (
@@ -73,7 +73,7 @@ def test_another_job_does_not_touch_the_store(job, change):
 def test_the_batch_changes_only_the_last_bits(job, tiny):
     few = job.model_copy(update=dict(batch=8))
     for block in prepare_store.fn(few).missing:
-        compute_block.fn(few, block)
+        compute_block(few, block)
     finalize_store.fn(few)
     many = DirectionStore.open(str(Path(tiny).parent / "directions.zarr")).directions()
     np.testing.assert_allclose(DirectionStore.open(few.output).directions(), many, atol=1e-4)
@@ -89,7 +89,7 @@ def test_memory_that_runs_out_halves_the_passes_and_changes_no_direction(job, ti
         return synthesize(generator, s, *arguments, **options)
 
     monkeypatch.setattr(Generator, "synthesize", small_device)
-    blocks = [compute_block.fn(job, block) for block in prepare_store.fn(job).missing]
+    blocks = [compute_block(job, block) for block in prepare_store.fn(job).missing]
     assert {block.batch for block in blocks} == {8}
     assert sum(size > 8 for size in seen) == 1, "what one block learns holds for the next ones"
     finalize_store.fn(job)
@@ -106,7 +106,7 @@ def test_one_channel_that_does_not_fit_is_one_line_that_names_the_batch(job, mon
     prepare_store.fn(job)
     monkeypatch.setattr(Generator, "synthesize", no_memory)
     with pytest.raises(StyleclipError, match=r"\(--batch 2\), do not fit .* another --device") as caught:
-        compute_block.fn(job, 0)
+        compute_block(job, 0)
     assert "\n" not in str(caught.value)
 
 
@@ -134,7 +134,7 @@ def test_the_store_says_in_which_precision_it_was_made(job):
 def test_a_slice_of_channels_gets_the_same_directions_and_the_others_none(job, tiny, first, last):
     part = job.model_copy(update=dict(first=first, last=last))
     for block in prepare_store.fn(part).missing:
-        compute_block.fn(part, block)
+        compute_block(part, block)
     asked = slice(first, last)
     assert finalize_store.fn(part).channels == len(range(CHANNELS)[asked])
     ours = DirectionStore.open(part.output)

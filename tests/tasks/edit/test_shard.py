@@ -19,6 +19,7 @@ from tasks.edit.plan import plan_edits
 from tasks.edit.shard import edit_shard
 from tasks.jobs import EditJob
 from tasks.process.models import bundle
+from tasks.process.plans import ShardDone
 
 RED = [edit_form(name="red", target="a face with red hair", channels=5)]
 
@@ -36,9 +37,9 @@ def planned(tiny: str, images: Path | str, run: Path, specs: list[AnyForm], **ch
     return job
 
 
-def edited(tiny: str, images: Path, run: Path, specs: list[AnyForm], **changes: object) -> dict[str, int]:
+def edited(tiny: str, images: Path, run: Path, specs: list[AnyForm], **changes: object) -> ShardDone:
     """The first shard of a run, planned and done without its flow."""
-    return edit_shard.fn(planned(tiny, images, run, specs, **changes), 0)
+    return edit_shard(planned(tiny, images, run, specs, **changes), 0)
 
 
 def live_bytes() -> int:
@@ -105,7 +106,7 @@ def test_a_file_that_changed_after_the_plan_is_not_edited_under_the_old_hash(tin
     images = write_pictures(tmp_path / "images", 3)
     job = planned(tiny, images, tmp_path / "run", RED)
     (images / "p001.png").write_bytes((images / "p002.png").read_bytes())
-    edit_shard.fn(job, 0)
+    edit_shard(job, 0)
     rows = read_metrics(str(tmp_path / "run")).set_index("image_id")
     assert rows["status"].to_dict() == {"p000": "ok", "p001": "failed", "p002": "ok"}
     assert rows.loc["p001", "error_class"] == "Changed" and "--retry-failed" in rows.loc["p001", "reason"]
@@ -120,7 +121,7 @@ def test_codes_that_changed_after_the_plan_are_not_edited(tiny, tmp_path):
     store.write_shard(0, codes, np.ones(2, bool))
     job = planned(tiny, store.uri, tmp_path / "run", RED, save_source=False)
     store.write_shard(0, codes * [[[1]], [[2]]], np.ones(2, bool))
-    edit_shard.fn(job, 0)
+    edit_shard(job, 0)
     rows = read_metrics(str(tmp_path / "run")).set_index("image_id")
     assert rows.loc["a", "status"] == "ok" and rows.loc["b", "error_class"] == "Changed"
 
