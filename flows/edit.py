@@ -49,7 +49,11 @@ def edit(params: EditParams) -> EditSummary:
         planned.images, len(edits), planned.shards, finished, params.output,
     )  # fmt: skip
     with RunProgress(
-        artifact_key("edit-progress", params.output), "edited", planned.shards, finished, rows_per_image=len(edits)
+        artifact_key("edit-progress", params.output),
+        "edited",
+        planned.shards,
+        finished,
+        rows_per_image=len(edits),
     ) as progress:
         gather(edit_shard.map(unmapped(job), planned.missing), progress, AGAIN)
     summary, grid = summarise(

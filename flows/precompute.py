@@ -45,7 +45,11 @@ def precompute(params: PrecomputeParams) -> PrecomputeSummary:
     state = prepare_store(job)
     finished = state.blocks - len(state.missing)
     with RunProgress(
-        artifact_key("precompute-progress", job.output), "channel directions", state.blocks, finished, "blocks"
+        artifact_key("precompute-progress", job.output),
+        "channel directions",
+        state.blocks,
+        finished,
+        "blocks",
     ) as progress:
         futures = compute_block.map(unmapped(job), state.missing)
         done = gather(futures, progress, AGAIN)

@@ -27,7 +27,9 @@ def test_a_finished_store_and_a_progress_artifact_at_a_hundred(tiny, tmp_path):
     assert np.array_equal(DirectionStore.open(params.output).directions(), shipped)
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[artifact_key("precompute-progress", params.output)]))
+            artifact_filter=ArtifactFilter(
+                key=ArtifactFilterKey(any_=[artifact_key("precompute-progress", params.output)])
+            )
         )
     assert found and max(float(artifact.data) for artifact in found) == 100.0
 
