@@ -9,8 +9,10 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.common.artifacts import as_data_uri, markdown_table
+from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import gather, one_line_failures
 from flows.common.progress import RunProgress
+from flows.common.reporting import publish
 from flows.common.runners import one_at_a_time
 from flows.forms.edits import MapperForm, edit_form
 from flows.forms.files import read_edits
@@ -51,13 +53,16 @@ class Comparison:
     name="compare",
     description="Edits of several methods on the same images, each as strong as the first.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def compare(params: CompareParams) -> Comparison:
     """One task per group of words, then the table: methods.parquet, methods.png and an artifact with both."""
     job = CompareJob.of(params)
     groups = contests(params)
-    with RunProgress("compare-progress", "compared", len(groups), unit="edits") as progress:
+    with RunProgress(
+        artifact_key("compare-progress", params.output), "compared", len(groups), unit="edits"
+    ) as progress:
         futures = [compare_methods.submit(job, group, edits) for group, edits in groups.items()]
         table = [row for rows in gather(futures, progress, AGAIN) for row in rows]
     captions = {
@@ -66,10 +71,11 @@ def compare(params: CompareParams) -> Comparison:
     }
     sheet = opened(write_methods(params.output, table, captions))
     shown = [{name: value for name, value in asdict(row).items() if name in SHOWN} for row in table]
-    create_markdown_artifact(
-        f"## Methods at matched strength\n\n{markdown_table(shown)}\n\n"
+    publish(
+        create_markdown_artifact,
+        markdown=f"## Methods at matched strength\n\n{markdown_table(shown)}\n\n"
         f"![reconstruction above, then one row per method]({as_data_uri(sheet)})\n",
-        key="methods",
+        key=artifact_key("methods", params.output),
         description=f"{params.images} images, results in {params.output}",
     )
     return Comparison(params.output, table)

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import gather, one_line_failures
 from flows.common.progress import RunProgress
+from flows.common.reporting import publish
 from flows.common.runners import one_at_a_time
 from flows.forms.edits import edit_form
 from flows.forms.files import read_edits
@@ -37,19 +39,23 @@ class Costs:
     name="costs",
     description="Seconds per method on this machine, beside the paper's Table 1.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def costs(params: CostsParams) -> Costs:
     """One task per method, then costs.parquet and a table artifact; the published rows follow the measured ones."""
     edits = _one_of_each(params)
     job = CostsJob.of(params)
-    with RunProgress("costs-progress", "measured", len(edits), unit="methods") as progress:
+    with RunProgress(
+        artifact_key("costs-progress", params.output), "measured", len(edits), unit="methods"
+    ) as progress:
         measured = gather([measure_cost.submit(job, edit) for edit in edits], progress, AGAIN)
     table = measured + published_costs()
     write_costs(params.output, table)
-    create_table_artifact(
-        [asdict(row) for row in table],
-        key="costs",
+    publish(
+        create_table_artifact,
+        table=[asdict(row) for row in table],
+        key=artifact_key("costs", params.output),
         description="Seconds per method, here and in the paper's Table 1",
     )
     return Costs(params.output, table)

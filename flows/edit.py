@@ -9,8 +9,10 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.common.artifacts import as_data_uri, markdown_table
 from flows.common.dates import dated
+from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
+from flows.common.reporting import publish
 from flows.common.runners import carry_out, one_at_a_time
 from flows.forms.files import read_edits
 from flows.forms.grid import expand
@@ -29,6 +31,7 @@ AGAIN = "Run the same command again: finished shards are not done again."
     name="edit",
     description="Edit a folder of images by words; one Parquet row per image and edit; resumes after any crash.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def edit(params: EditParams) -> EditSummary:
@@ -46,12 +49,18 @@ def edit(params: EditParams) -> EditSummary:
         "%d images, %d edits, %d shards of which %d are finished; results go to %s",
         planned.images, len(edits), planned.shards, finished, params.output,
     )  # fmt: skip
-    with RunProgress("edit-progress", "edited", finished + len(mine), finished) as progress:
+    with RunProgress(
+        artifact_key("edit-progress", params.output),
+        "edited",
+        finished + len(mine),
+        finished,
+        rows_per_image=len(edits),
+    ) as progress:
         carry_out(EDIT, job, mine, params.runner, progress, AGAIN)
     summary, grid = summarise(
         job, planned.images, planned.shards, finished, planned.skipped, planned.unknown_words
     )
-    publish(params, summary, grid)
+    show(params, summary, grid)
     too_many_failures(summary, params.max_failed_fraction)
     return summary
 
@@ -64,7 +73,7 @@ def words_never_seen(words: Sequence[str]) -> str:
     )
 
 
-def publish(params: EditParams, summary: EditSummary, grid: bytes | None) -> None:
+def show(params: EditParams, summary: EditSummary, grid: bytes | None) -> None:
     """The run's artifacts in Prefect."""
     table = titled(summary.table)
     failures = f"{summary.failed} of {summary.rows} rows failed"
@@ -74,12 +83,18 @@ def publish(params: EditParams, summary: EditSummary, grid: bytes | None) -> Non
     )
     unknown = f" {words_never_seen(summary.unknown_words)}" if summary.unknown_words else ""
     picture = f"![source, reconstruction, edits]({as_data_uri(opened(grid))})" if grid else ""
-    create_markdown_artifact(
-        f"## {summary.images} images × {summary.edits} edits\n\n{failures}"
+    publish(
+        create_markdown_artifact,
+        markdown=f"## {summary.images} images × {summary.edits} edits\n\n{failures}"
         f"{': ' + summary.reasons if summary.reasons else ''}.{halved}{unknown} "
         f"Everything is in `{params.output}`.\n\n"
         f"{markdown_table(table)}\n\n{picture}\n",
-        key="edit-summary",
+        key=artifact_key("edit-summary", params.output),
         description=f"Edits of {params.images}",
     )
-    create_table_artifact(table, key="edit-table", description=f"Means per edit, {params.output}")
+    publish(
+        create_table_artifact,
+        table=table,
+        key=artifact_key("edit-table", params.output),
+        description=f"Means per edit, {params.output}",
+    )

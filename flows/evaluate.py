@@ -5,8 +5,10 @@ from __future__ import annotations
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import gather, one_line_failures
 from flows.common.progress import RunProgress
+from flows.common.reporting import publish
 from flows.common.runners import one_at_a_time
 from flows.forms.runs import EvaluateParams
 from tasks.evaluate.score import evaluate_edit
@@ -20,6 +22,7 @@ AGAIN = "Run the same command again."
     name="evaluate",
     description="Score the edits of the embedded avatars with a judge that guided nothing.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def evaluate(params: EvaluateParams) -> Scores:
@@ -27,13 +30,16 @@ def evaluate(params: EvaluateParams) -> Scores:
     job = EvaluateJob.of(params)
     known = read_strengths(params.strengths) if params.strengths else {}
     pairs = [(edit, method) for method in params.methods for edit in params.edits]
-    with RunProgress("evaluate-progress", "scored", len(pairs), unit="edits") as progress:
+    with RunProgress(
+        artifact_key("evaluate-progress", params.output), "scored", len(pairs), unit="edits"
+    ) as progress:
         futures = [evaluate_edit.submit(job, edit, method, known.get(edit)) for edit, method in pairs]
         table = gather(futures, progress, AGAIN)
     scores = write_scores(params.output, table)
-    create_table_artifact(
-        [row.to_row() for row in table],
-        key="evaluation",
+    publish(
+        create_table_artifact,
+        table=[row.to_row() for row in table],
+        key=artifact_key("evaluation", params.output),
         description=f"{params.images} held-out avatars",
     )
     return scores

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from prefect import flow
 
+from flows.common.naming import run_name
 from flows.common.outcome import RunFailed, one_line_failures
 from flows.common.runners import one_at_a_time
 from flows.forms.grid import slug
@@ -26,6 +27,7 @@ class FreeSummary(Drawn):
     name="free-generation",
     description="Optimize the mean latent towards words; one picture and one latent code per target.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def free_generation(params: FreeParams) -> FreeSummary:

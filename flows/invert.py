@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from prefect import flow
 
 from flows.common.dates import dated
+from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
 from flows.common.runners import carry_out, one_at_a_time
@@ -31,6 +32,7 @@ class InvertSummary(RunCounts):
     name="invert",
     description="Latent codes of a folder of images into a Zarr store; resumes after any crash.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def invert(params: InvertParams) -> InvertSummary:
@@ -43,7 +45,9 @@ def invert(params: InvertParams) -> InvertSummary:
     job = InvertJob.of(params)
     planned = plan_inversion(job)
     finished, mine = planned.shards - len(planned.missing), share(planned.missing, params.part)
-    with RunProgress("invert-progress", "inverted", finished + len(mine), finished) as progress:
+    with RunProgress(
+        artifact_key("invert-progress", job.output), "inverted", finished + len(mine), finished
+    ) as progress:
         carry_out(INVERT, job, mine, params.runner, progress, AGAIN)
     counts = FinishedRun.read(job.output, "invert").counts()
     summary = InvertSummary(**asdict(counts), latents=job.latents, skipped_files=planned.skipped)

@@ -8,8 +8,10 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.common.artifacts import key_values
+from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import one_line_failures
 from flows.common.progress import RunProgress
+from flows.common.reporting import publish
 from flows.common.runners import carry_out, one_at_a_time
 from flows.forms.runs import PrecomputeParams
 from tasks.jobs import PrecomputeJob
@@ -32,6 +34,7 @@ class PrecomputeSummary(FinishedStore):
     name="precompute",
     description="Channel directions of a bundle into a Zarr store; resumes at the first unfinished block.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def precompute(params: PrecomputeParams) -> PrecomputeSummary:
@@ -43,21 +46,27 @@ def precompute(params: PrecomputeParams) -> PrecomputeSummary:
     state = prepare_store(job)
     for file in state.damaged:
         get_run_logger().warning("%s was damaged; its block is computed anew", file)
+    finished = state.blocks - len(state.missing)
     with RunProgress(
-        "precompute-progress", "channel directions", state.blocks, state.blocks - len(state.missing), "blocks"
+        artifact_key("precompute-progress", job.output),
+        "channel directions",
+        state.blocks,
+        finished,
+        "blocks",
     ) as progress:
         done = carry_out(PRECOMPUTE, job, state.missing, params.runner, progress, AGAIN)
     summary = PrecomputeSummary(
         **asdict(finalize_store(job)),
         blocks=state.blocks,
-        blocks_done_before=state.blocks - len(state.missing),
+        blocks_done_before=finished,
         damaged_files=state.damaged,
         batch=min([params.batch, *(block.batch for block in done)]),
     )
-    create_markdown_artifact(
-        f"## Channel directions of `{params.bundle}`\n\n{key_values(asdict(summary))}\n\n"
+    publish(
+        create_markdown_artifact,
+        markdown=f"## Channel directions of `{params.bundle}`\n\n{key_values(asdict(summary))}\n\n"
         f"Next: `styleclip directions show --directions {params.output} --target '…'`",
-        key="precompute-summary",
+        key=artifact_key("precompute-summary", job.output),
         description=f"Channel directions in {params.output}",
     )
     return summary

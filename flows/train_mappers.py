@@ -9,8 +9,10 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.common.artifacts import as_data_uri, markdown_table
+from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import RunFailed, one_line_failures
 from flows.common.progress import RunProgress
+from flows.common.reporting import publish
 from flows.common.runners import carry_out, one_at_a_time
 from flows.forms.files import read_attributes
 from flows.forms.mappers import named
@@ -42,6 +44,7 @@ class TrainSummary:
     name="train-mappers",
     description="One latent mapper per attribute, several trained together; resumes at the last checkpoint.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def train_mappers(params: TrainMappersParams) -> TrainSummary:
@@ -63,14 +66,16 @@ def train_mappers(params: TrainMappersParams) -> TrainSummary:
             "another grouping trained %s here before: begun anew, with the same end; the earlier `together` goes on",
             ", ".join(anew),
         )
-    with RunProgress("train-mappers-progress", "trained", len(groups), unit="groups") as progress:
+    with RunProgress(
+        artifact_key("train-mappers-progress", job.output), "trained", len(groups), unit="groups"
+    ) as progress:
         items = [Group(name, members) for name, members in groups.items()]
         done = carry_out(TRAIN, job, items, params.runner, progress, AGAIN)
         table = [row for rows in done for row in rows]
     analysis = analyse_mappers(
         params.bundle, params.device, [row.mapper for row in table], params.output, params.analysis
     )
-    publish(params, table, analysis)
+    show(params, table, analysis)
     if stopped := [row.stopped for row in table if row.stopped]:
         raise RunFailed(
             f"{len(stopped)} of {len(table)} mappers stopped early: {stopped[0]} ({params.output})"
@@ -97,19 +102,23 @@ def grouped(attributes: list[MapperAttribute], together: int) -> dict[str, list[
     return groups
 
 
-def publish(params: TrainMappersParams, table: list[Trained], analysis: Analysis) -> None:
+def show(params: TrainMappersParams, table: list[Trained], analysis: Analysis) -> None:
     """The run's artifacts: mappers with pictures before and after, and how alike their steps are."""
     strips = [uris.read_bytes(uris.join(params.output, "pictures", f"{row.attribute}.png")) for row in table]
     sheet = picture_column(strips, [row.attribute for row in table])
     similarities = [asdict(row) for row in analysis.table]
-    create_markdown_artifact(
-        f"## Mappers of `{params.bundle}`\n\n{markdown_table([asdict(row) for row in table])}\n\n"
+    publish(
+        create_markdown_artifact,
+        markdown=f"## Mappers of `{params.bundle}`\n\n{markdown_table([asdict(row) for row in table])}\n\n"
         "Held-out codes before and after:\n\n"
         f"![before and after]({as_data_uri(sheet)})\n\n### How alike one mapper's steps are\n\n"
         f"{markdown_table(similarities)}\n",
-        key="train-mappers-summary",
+        key=artifact_key("train-mappers-summary", params.output),
         description=f"Mappers in {params.output}",
     )
-    create_table_artifact(
-        similarities, key="mapper-steps", description="Cosine similarity of steps (Table 2)"
+    publish(
+        create_table_artifact,
+        table=similarities,
+        key=artifact_key("mapper-steps", params.output),
+        description="Cosine similarity of steps (Table 2)",
     )

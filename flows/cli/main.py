@@ -100,4 +100,8 @@ def run() -> None:
                 f"{word.encode(errors='backslashreplace').decode()} is no valid UTF-8: rename the file or folder"
             )
             raise SystemExit(WRONG_CALL) from None
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        stopping.skip_goodbyes(end)
+        raise

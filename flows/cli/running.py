@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from flows.cli import stopping
 from flows.cli.runtime import Runtime, ServerError
 from flows.cli.stopping import keep_listening
-from flows.cli.talk import Failed
+from flows.cli.talk import Failed, complain
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -27,21 +29,33 @@ def run_flow(runtime: Runtime, load: Callable[[], Callable[[P], R]], params: P) 
         raise Failed(str(error)) from error
     if runtime.own:
         print(f"Recorded in {runtime.database} (no Prefect server is set)", file=sys.stderr, flush=True)
-    from flows.common.outcome import USER_ERRORS, RunFailed
+    from flows.common.outcome import USER_ERRORS, RunFailed, ending
+    from flows.common.reporting import line, one_line
     from storage.errors import DiskFull, StoreCorrupt
 
+    # what Prefect cannot send is no business of the terminal's
+    logging.raiseExceptions = False
     flow = loaded.with_options(on_running=[*loaded.on_running_hooks, keep_listening])
-    state = flow(params, return_state=True)
-    result = state.result(raise_on_failure=False)
+    line.hope = runtime.alive
+    try:
+        state = flow(params, return_state=True)
+        result, name = state.result(raise_on_failure=False), state.message or state.name
+        completed = state.is_completed()
+    except Exception as error:
+        # the engine raises what kept it from telling the server; how the work ended, the recipe itself knows
+        if not line.given_up and line.answers():
+            raise
+        complain(f"Prefect could not be told how this run ended: {runtime.url} does not answer any more")
+        stopping.Goodbye.pointless = True
+        result, name = ending.result, one_line(error)
+        completed = result is not None
     if isinstance(result, RunFailed):
         raise Failed(str(result), result.summary)
     if isinstance(result, StoreCorrupt | DiskFull):
         raise Failed(str(result))
     if isinstance(result, USER_ERRORS):
         raise result
-    if isinstance(result, BaseException) or not state.is_completed():
-        raise Failed(
-            f"{state.message or state.name} (the full log is with the run in Prefect); run again to go on"
-        )
+    if isinstance(result, BaseException) or not completed:
+        raise Failed(f"{name} (the full log is with the run in Prefect); run again to go on")
     summary: R = result
     return summary

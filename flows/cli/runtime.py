@@ -29,6 +29,7 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
 }
 """The commands print their own progress and one line per mistake; the full log goes to the run in Prefect."""
 
@@ -121,6 +122,10 @@ class Runtime:
                     "below $STYLECLIP_STATE: see that it can be written"
                 )
             time.sleep(0.1)
+
+    def alive(self) -> bool:
+        """Whether the server may answer again: false when it was this process's own, and has ended."""
+        return not self.own or self._process.poll() is None
 
     def stop(self) -> None:
         """End the process's own server; harmless when there is none."""

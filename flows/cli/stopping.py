@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -27,6 +28,21 @@ def keep_listening(*_flow_run_state: Any) -> None:
     """Hook of a flow that begins to run: Prefect has just put its own handler of SIGTERM in place of ours."""
     if signal.getsignal(signal.SIGINT) is _stop:
         signal.signal(signal.SIGTERM, _stop)
+
+
+class Goodbye:
+    """What Prefect does when a process ends: it sends what it still has to send."""
+
+    pointless = False
+    """True when nobody takes it: Prefect would try for minutes."""
+
+
+def skip_goodbyes(end: SystemExit) -> None:
+    """Let the process end here and now when Prefect's goodbye is pointless; otherwise return."""
+    if Goodbye.pointless:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else RUN_FAILED)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -6,12 +6,13 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 
 from flows.common.progress import RunProgress
+from flows.common.reporting import line, one_line
 from storage.errors import StorageError
 from styleclip.errors import StyleclipError
 from tasks.edit.summary import RunCounts
@@ -29,6 +30,16 @@ class RunFailed(Exception):
     def __init__(self, message: str, summary: object = None) -> None:
         super().__init__(message)
         self.summary = summary
+
+
+class Ending:
+    """How the outermost recipe of this process ended, whatever Prefect could be told of it."""
+
+    result: Any = None
+    """Its summary, or the error that it ended with; None as long as it has not."""
+
+
+ending = Ending()
 
 
 class OneLine(logging.Filter):
@@ -53,16 +64,27 @@ for _name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
 def one_line_failures(recipe: Callable[P, R]) -> Callable[P, R]:
     """Let `recipe` end in a Failed state whose message is the error's one line.
 
-    Only errors that a user can understand and mend are treated so; anything else keeps its traceback.
+    Only errors that a user can understand and mend are treated so; anything else keeps its traceback. The end is kept
+    in `ending`, and waits for a server that is away: Prefect's engine would call the run Failed.
     """
 
     @functools.wraps(recipe)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        ending.result = None
+        result: Any
         try:
-            return recipe(*args, **kwargs)
+            result = ending.result = recipe(*args, **kwargs)
         except (*USER_ERRORS, RunFailed) as error:
+            ending.result = error
             # the engine takes a state that a flow returns for how the run ended
-            return Failed(message=str(error), data=error)  # type: ignore[return-value]
+            result = Failed(message=str(error), data=error)
+        except BaseException as error:
+            ending.result = error
+            if isinstance(error, Exception):
+                line.wait()
+            raise
+        line.wait()
+        return result
 
     # Prefect resolves annotations in the module of the function that it gets: this one, where they mean nothing
     signature = inspect.signature(recipe, eval_str=True)
@@ -87,12 +109,11 @@ def gather(futures: Iterable[PrefectFuture[R]], progress: RunProgress, again: st
             errors.append(result)
         else:
             results.append(result)
-        progress.advance()
+        progress.advance(result)
     if errors:
-        first = " ".join(f"{type(errors[0]).__name__}: {errors[0]}".split())
         raise RunFailed(
-            f"{len(errors)} of {len(errors) + len(results)} {progress.unit} failed, the first with {first}; "
-            f"the others are kept. {again}"
+            f"{len(errors)} of {len(errors) + len(results)} {progress.unit} failed, the first with "
+            f"{one_line(errors[0])}; the others are kept. {again}"
         ) from errors[0]
     return results
 

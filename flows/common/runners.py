@@ -17,6 +17,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from flows.common.crew import Crew, Stopped
 from flows.common.outcome import USER_ERRORS, RunFailed
 from flows.common.progress import RunProgress
+from flows.common.reporting import publish
 from flows.forms.runners import Runner
 from tasks.process.retries import persistently
 from tasks.process.units import LOG, Unit
@@ -50,7 +51,7 @@ class Ledger(Generic[I, R]):
         """Note a result, which the store has committed."""
         label = self.unit.label(item)
         if label not in self.done:
-            self.progress.advance()
+            self.progress.advance(result)
         self.done[label] = result
         self.errors.pop(label, None)
 
@@ -177,4 +178,4 @@ def _name_failures(ledger: Ledger[Any, Any]) -> None:
         for label, error in list(ledger.errors.items())[:SHOWN_FAILURES]
     ]
     key = f"{ledger.unit.name.replace(' ', '-')}-failures"
-    create_table_artifact(rows, key=key, description=f"{len(ledger.errors)} failed")
+    publish(create_table_artifact, table=rows, key=key, description=f"{len(ledger.errors)} failed")

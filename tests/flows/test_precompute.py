@@ -9,6 +9,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
+from flows.common.naming import artifact_key
 from flows.forms.runs import PrecomputeParams
 from flows.precompute import precompute
 from storage import DirectionStore
@@ -26,7 +27,9 @@ def test_a_finished_store_and_a_progress_artifact_at_a_hundred(tiny, tmp_path):
     assert np.array_equal(DirectionStore.open(params.output).directions(), shipped)
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["precompute-progress"]))
+            artifact_filter=ArtifactFilter(
+                key=ArtifactFilterKey(any_=[artifact_key("precompute-progress", params.output)])
+            )
         )
     assert found and max(float(artifact.data) for artifact in found) == 100.0
 
