@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from storage import uris
+from storage import parquet, uris
 from storage.errors import StorageError, StoreCorrupt
 
 CURVES_VERSION = 1
@@ -32,9 +30,8 @@ def write_curves(run_dir: str, flow: str, part: str, frame: pd.DataFrame) -> Non
             raise StorageError(f"'{name}' cannot name curves: use letters, digits, '.', '_' and '-'")
     if taken := sorted(_OURS & set(map(str, frame.columns))):
         raise StorageError(f"curves cannot have a column '{taken[0]}': the reader adds one of that name")
-    buffer = io.BytesIO()
-    frame.assign(curves_version=CURVES_VERSION).to_parquet(buffer, index=False)
-    uris.write_bytes(uris.join(run_dir, "curves", f"flow={flow}", f"{part}.parquet"), buffer.getvalue())
+    table = pa.Table.from_pandas(frame.assign(curves_version=CURVES_VERSION), preserve_index=False)
+    uris.write_bytes(uris.join(run_dir, "curves", f"flow={flow}", f"{part}.parquet"), parquet.to_bytes(table))
 
 
 def curves_exist(run_dir: str, flow: str, part: str) -> bool:
@@ -61,7 +58,7 @@ def read_curves(run_dir: str) -> pd.DataFrame:
 
 def _read(uri: str, flow: str, part: str) -> pa.Table:
     try:
-        table = pq.read_table(io.BytesIO(uris.read_bytes(uri)))
+        table = parquet.from_bytes(uris.read_bytes(uri))
         version = table["curves_version"][0].as_py() if len(table) else CURVES_VERSION
     except (pa.ArrowException, OSError, KeyError) as error:
         if isinstance(error, ConnectionError | TimeoutError):

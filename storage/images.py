@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 from PIL.WebPImagePlugin import WebPImageFile
 
 from storage import uris
@@ -146,17 +148,24 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def encode_image(array: np.ndarray, uri: str) -> None:
+def encode_image(array: np.ndarray, uri: str, xmp: bytes = b"") -> str:
     """Write uint8 [H, W, 3] as a file; the format follows the ending (.png, .jpg, .jpeg, .webp); whole or absent.
 
-    Raises StorageError for another ending, and when the place can never be written.
+    `xmp`: what the picture says of itself (`storage.markings`). Returns the sha256 of the file's bytes. Raises
+    StorageError for another ending, and when the place can never be written.
     """
     assert array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3, (array.dtype, array.shape)
     kind = _ENDINGS.get(uri.rsplit(".", 1)[-1].lower())
     if kind is None:
         raise StorageError(f"{uri}: pictures are written as .png, .jpg or .webp")
     # PNG level 1: within 10 % of the smallest file for a fraction of the time.
-    options = {"compress_level": 1} if kind == "PNG" else {"quality": 95}
+    options: dict[str, Any] = {"compress_level": 1} if kind == "PNG" else {"quality": 95}
+    if xmp and kind == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+    elif xmp:
+        options["xmp"] = xmp
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, kind, **options)
     uris.write_bytes(uri, buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()

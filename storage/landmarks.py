@@ -170,7 +170,7 @@ def keep_landmarks(run: str, found: Found) -> None:
     )
     buffer = io.BytesIO()
     # In order and in small groups, so that a shard of the run reads its own rows and not those of all images.
-    pq.write_table(table, buffer, row_group_size=_ROWS)
+    pq.write_table(table, buffer, row_group_size=_ROWS, write_page_checksum=True)
     uris.write_bytes(uris.join(run, _KEPT), buffer.getvalue())
 
 
@@ -181,7 +181,9 @@ def load_landmarks(run: str, ids: Sequence[str]) -> list[np.ndarray | Unusable]:
     try:
         fs, path = uris.filesystem(uri)
         with fs.open(path, "rb") as file:
-            table = pq.read_table(file, filters=[("image_id", "in", list(ids))])
+            table = pq.read_table(
+                file, filters=[("image_id", "in", list(ids))], page_checksum_verification=True
+            )
         rows = {row["image_id"]: row for row in table.to_pylist()}
         return [
             Unusable(rows[id_]["error_class"], rows[id_]["reason"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +9,13 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from storage import uris
+from storage import parquet, uris
 from storage.errors import StorageError, StoreCorrupt
 
-SCHEMA_VERSION = 3
-"""2: optimization and mappers (space, steps, lambda_*, learning_rate, relative, mapper), batch. 3: unknown_words. Older
-ones are read, too."""
+SCHEMA_VERSION = 4
+"""2: optimization and mappers (space, steps, lambda_*, learning_rate, relative, mapper), batch. 3: unknown_words. 4:
+sha256 of pictures, markings of inputs. Older ones are read, too."""
 
 KEYS = [
     ("image_id", pa.string()),
@@ -46,6 +44,9 @@ VALUES = [
     ("batch", pa.int64()),
     ("seed", pa.int64()),
     ("output", pa.string()),
+    *((f"{picture}_sha256", pa.string()) for picture in ("output", "reconstruction", "source")),
+    ("input_digital_source_type", pa.string()),
+    ("input_has_c2pa", pa.bool_()),
     *((f"ms_{stage}", pa.float64()) for stage in ("decode", "invert", "edit", "metrics", "write")),
     ("clip_before", pa.float64()),
     ("clip_after", pa.float64()),
@@ -104,9 +105,7 @@ def write_shard(run_dir: str, flow: str, run: str, shard: int, rows: Iterable[Ma
             columns.append(pa.array([_storable(row.get(field.name)) for row in complete], field.type))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise StorageError(f"column '{field.name}' of the metrics holds {field.type}: {error}") from error
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=SCHEMA), buffer)
-    uris.write_bytes(uri, buffer.getvalue(), commit=True)
+    uris.write_bytes(uri, parquet.to_bytes(pa.table(columns, schema=SCHEMA)), commit=True)
 
 
 def _storable(value: Any) -> Any:
@@ -148,8 +147,7 @@ def read_metrics(run_dir: str) -> pd.DataFrame:
 
 def _read(uri: str, flow: str, run: str) -> pa.Table:
     try:
-        # Through bytes and without a schema of its own: a path would add its hive columns a second time.
-        table = pq.read_table(io.BytesIO(uris.read_bytes(uri)))
+        table = parquet.from_bytes(uris.read_bytes(uri))
         columns = {
             name: table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)
             for name, kind in KEYS + VALUES
@@ -172,6 +170,4 @@ def write_table(uri: str, table: pd.DataFrame) -> None:
 
     Kept out of RUN/metrics, so that readers of that folder see rows of one schema.
     """
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    uris.write_bytes(uri, buffer.getvalue())
+    uris.write_bytes(uri, parquet.to_bytes(pa.Table.from_pandas(table, preserve_index=False)))

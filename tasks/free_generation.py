@@ -15,6 +15,7 @@ from storage.curves import write_curves
 from storage.errors import StoreExists
 from storage.images import encode_image
 from storage.latents import LatentStore
+from storage.markings import GENERATED, Label
 from storage.metrics import write_shard
 from storage.plan import PlannedImage, RunPlan, keep_plan
 from storage.uris import join
@@ -29,6 +30,7 @@ from styleclip.precision import computing_in
 from tasks.edit.rows import long_curves
 from tasks.invert import unfinished
 from tasks.jobs import FreeJob
+from tasks.process.labels import SYSTEM
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle
 from tasks.process.plans import fingerprint_of, missing_shards, package_version, settings_of
@@ -88,13 +90,16 @@ def generate(job: FreeJob, targets: dict[str, str]) -> Drawn:
     with watch.time("edit"), computing_in(job.precision):
         found = optimize_latents(generator, models.clip, texts, w, settings)
     pictures = to_bytes(found.images).cpu().numpy()
+    digests = {}
     for name, picture, sound in zip(names, pictures, found.finite.tolist(), strict=True):
         if sound:
-            encode_image(picture, join(job.output, "images", f"{name}.png"))
+            system = f"{SYSTEM}, bundle {models.name}"
+            label = Label(system, package_version(), GENERATED, f'"{targets[name]}" (method optimize)')
+            digests[name] = encode_image(picture, join(job.output, "images", f"{name}.png"), label.to_xmp())
     LatentStore.open(job.latents).write_shard(0, found.moved.cpu().numpy(), found.finite.cpu().numpy())
     curves = {name: values.cpu().numpy() for name, values in found.curves.items()}
     write_curves(job.output, FLOW, "shard-00000", long_curves(curves, names))
-    write_shard(job.output, FLOW, plan.run_id, 0, _rows(job, models, targets, texts, found, watch))
+    write_shard(job.output, FLOW, plan.run_id, 0, _rows(job, models, targets, texts, found, digests, watch))
     return _drawn(job, found.finite.cpu().numpy(), done_before=False)
 
 
@@ -105,7 +110,13 @@ def _drawn(job: FreeJob, ok: np.ndarray, done_before: bool) -> Drawn:
 
 @torch.no_grad()
 def _rows(
-    job: FreeJob, models: Bundle, targets: dict[str, str], texts: Tensor, found: Optimized, watch: Stopwatch
+    job: FreeJob,
+    models: Bundle,
+    targets: dict[str, str],
+    texts: Tensor,
+    found: Optimized,
+    digests: dict[str, str],
+    watch: Stopwatch,
 ) -> list[dict[str, Any]]:
     """One row per target; `clip_before` is that of the mean latent's picture."""
     before = 1 - found.curves["clip_loss"][0]
@@ -120,7 +131,8 @@ def _rows(
     for place, (name, words) in enumerate(targets.items()):
         row = common | {"image_id": name, "edit": name, "target": words, "steps": int(found.steps[place])}
         if found.finite[place]:
-            row |= {"status": "ok", "output": f"images/{name}.png", "clip_before": float(before[place])}
+            row |= {"output": f"images/{name}.png", "output_sha256": digests[name]}
+            row |= {"status": "ok", "clip_before": float(before[place])}
             row |= {"clip_after": float(after[place]), "clip_gain": float(after[place] - before[place])}
         else:
             row |= {"status": "failed", "error_class": "NotFinite", "reason": NOT_FINITE}

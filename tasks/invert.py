@@ -27,6 +27,7 @@ from styleclip.precision import computing_in
 from tasks.inputs.align import alignment_of, faces_in, landmarks_for
 from tasks.inputs.decode import decode
 from tasks.jobs import InvertJob
+from tasks.process.labels import Labels, mark_rows
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
@@ -128,6 +129,7 @@ def invert_shard(job: InvertJob, shard: int) -> ShardDone:
     codes = np.zeros((len(images), encoder.num_ws, encoder.w_dim), np.float32)
     failures = dict(decoded.failures)
     measures: dict[int, dict[str, float]] = {}
+    labels, digests = Labels(models.name, images, decoded.markings), dict[str, str]()
     batches = Halving(job.batch, pass_size(models.generator))
 
     def work(part: slice) -> Inverted:
@@ -149,9 +151,8 @@ def invert_shard(job: InvertJob, shard: int) -> ShardDone:
                 for position, picture in zip(positions, outcome.pictures, strict=True):
                     if position in failures:
                         continue
-                    encode_image(
-                        picture, join(job.output, "images", "reconstruction", f"{images[position].id}.png")
-                    )
+                    uri = join(job.output, "images", "reconstruction", f"{images[position].id}.png")
+                    digests[uri] = encode_image(picture, uri, labels.reconstruction(position))
     ok = np.array([position not in failures for position in range(len(images))])
     LatentStore.open(job.latents).write_shard(shard, codes, ok)
     common: dict[str, Any] = {
@@ -171,6 +172,7 @@ def invert_shard(job: InvertJob, shard: int) -> ShardDone:
         else:
             row |= {"status": "ok"} | measures[position]
         rows.append(row)
+    mark_rows(rows, job.output, images, decoded.markings, digests)
     write_shard(job.output, "invert", plan.run_id, shard, rows)
     return ShardDone(shard, ok=int(ok.sum()), failed=int((~ok).sum()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from tasks.edit.rows import curve_frame, edit_rows
 from tasks.edit.writing import picture_writer
 from tasks.inputs.images_or_codes import read_inputs
 from tasks.jobs import EditJob
+from tasks.process.labels import Labels, mark_rows
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
@@ -48,7 +50,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Shop:
-    """What the batches of a shard share; ids of its images; write(picture uint8 [H, W, 3], URI)."""
+    """What the batches of a shard share; ids of its images; write(picture uint8 [H, W, 3], URI, XMP)."""
 
     models: Bundle
     edits: Sequence[CompiledEdit]
@@ -56,16 +58,26 @@ class Shop:
     ids: Sequence[str]
     watch: Stopwatch
     sizes: Sizes
-    write: Callable[[np.ndarray, str], None]
+    labels: Labels
+    write: Callable[[np.ndarray, str, bytes], None]
 
     def save(
-        self, pictures: np.ndarray, positions: Sequence[int], name: str, without: Mapping[int, Failure]
+        self,
+        pictures: np.ndarray,
+        positions: Sequence[int],
+        name: str,
+        without: Mapping[int, Failure],
+        label: Callable[[int], bytes],
     ) -> None:
-        """Hand over pictures uint8 [n, H, W, 3] as files called `name` ({}: the id); not those of failures."""
+        """Hand over pictures uint8 [n, H, W, 3] as files called `name` ({}: the id); not those of failures.
+
+        label: position → the picture's XMP.
+        """
         with self.watch.time("write"):
             for position, picture in zip(positions, pictures, strict=True):
                 if position not in without:
-                    self.write(picture, join(self.job.output, name.format(self.ids[position])))
+                    uri = join(self.job.output, name.format(self.ids[position]))
+                    self.write(picture, uri, label(position))
 
 
 @torch.inference_mode()
@@ -90,11 +102,12 @@ def edit_batch(shop: Shop, inputs: np.ndarray, positions: list[int]) -> Batch:
         shared = {} if source is None else inversion_measures(see(models, source), seen)
     batch = Batch(positions, on_host(shared))
     if job.save_source and source is not None:
-        shop.save(to_bytes(source).cpu().numpy(), positions, "images/source/{}.png", {})
+        shop.save(to_bytes(source).cpu().numpy(), positions, "images/source/{}.png", {}, shop.labels.source)
     if job.save_reconstruction:
         sound = reconstruction.flatten(1).isfinite().all(dim=1).tolist()
         lost = {position: NOT_FINITE for position, good in zip(positions, sound, strict=True) if not good}
-        shop.save(to_bytes(reconstruction).cpu().numpy(), positions, "images/reconstruction/{}.png", lost)
+        pictures = to_bytes(reconstruction).cpu().numpy()
+        shop.save(pictures, positions, "images/reconstruction/{}.png", lost, shop.labels.reconstruction)
     inverted = InvertedBatch(w, s, seen)
     for edit, size in zip(shop.edits, shop.sizes.edits, strict=True):
         _apply(shop, edit, size, inverted, batch)
@@ -103,7 +116,7 @@ def edit_batch(shop: Shop, inputs: np.ndarray, positions: list[int]) -> Batch:
 
 def _apply(shop: Shop, edit: CompiledEdit, size: Halving, inverted: InvertedBatch, batch: Batch) -> None:
     """One edit on a batch, in as many parts as the memory asks for."""
-    name = edit.edit.name
+    name, label = edit.edit.name, functools.partial(shop.labels.edited, edit=edit.edit)
 
     def work(rows: slice) -> tuple[EditedPart, dict[str, np.ndarray]]:
         part, positions = inverted.part(rows, size.halvings), batch.positions[rows]
@@ -135,7 +148,7 @@ def _apply(shop: Shop, edit: CompiledEdit, size: Halving, inverted: InvertedBatc
         # Only now, when the device holds nothing of this part any more: waiting for the writers costs no memory there.
         part, pictures = outcome
         for file, each in pictures.items():
-            shop.save(each, part.positions, file, part.failures)
+            shop.save(each, part.positions, file, part.failures, label)
         parts.append(part)
         failures |= part.failures
     batch.parts.append(parts)
@@ -175,7 +188,8 @@ def edit_shard(job: EditJob, shard: int) -> ShardDone:
     failures = dict(decoded.failures)
     batches: list[Batch] = []
     with picture_writer() as write, computing_in(job.precision):
-        shop = Shop(models, edits, job, ids, watch, sizes, write)
+        labels = Labels(models.name, images, decoded.markings)
+        shop = Shop(models, edits, job, ids, watch, sizes, labels, write)
 
         def work(part: slice) -> Batch:
             return edit_batch(shop, decoded.images[part], decoded.positions[part])
@@ -186,6 +200,7 @@ def edit_shard(job: EditJob, shard: int) -> ShardDone:
             else:
                 batches.append(batch)
     rows = edit_rows(job, images, edits, failures, batches, watch)
+    mark_rows(rows, job.output, images, decoded.markings, write.digests)
     curves = curve_frame(edits, batches, ids)
     if len(curves):
         write_curves(job.output, "edit", f"shard-{shard:05d}", curves)

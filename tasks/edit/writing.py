@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -18,20 +18,33 @@ WAITING = 3 * WRITERS
 """Pictures that are not written yet: more keep the writers no busier, and take memory."""
 
 
-@contextmanager
-def picture_writer() -> Iterator[Callable[[np.ndarray, str], None]]:
-    """write(picture uint8 [H, W, 3], uri), which returns at once unless `WAITING` pictures wait already.
+class PictureWriter:
+    """write(picture uint8 [H, W, 3], uri, xmp), which returns at once unless `WAITING` pictures wait already.
 
-    All are written when the block is left. What goes wrong with one is raised by a later call, or at the end.
+    `digests`: URI → sha256 of every file that was written; whole once the writer's block is left.
     """
-    waiting: deque[Future[None]] = deque()
+
+    def __init__(self, writers: ThreadPoolExecutor) -> None:
+        self.digests: dict[str, str] = {}
+        self._writers = writers
+        self._waiting: deque[tuple[str, Future[str]]] = deque()
+
+    def __call__(self, picture: np.ndarray, uri: str, xmp: bytes = b"") -> None:
+        """Hand over a picture. What went wrong with an earlier one is raised here."""
+        self.finish(WAITING - 1)
+        self._waiting.append((uri, self._writers.submit(encode_image, picture, uri, xmp)))
+
+    def finish(self, left: int = 0) -> None:
+        """Wait until at most `left` pictures wait."""
+        while len(self._waiting) > left:
+            uri, future = self._waiting.popleft()
+            self.digests[uri] = future.result()
+
+
+@contextmanager
+def picture_writer() -> Iterator[PictureWriter]:
+    """A writer whose pictures are all written when the block is left."""
     with ThreadPoolExecutor(WRITERS) as writers:
-
-        def write(picture: np.ndarray, uri: str) -> None:
-            while len(waiting) >= WAITING:
-                waiting.popleft().result()
-            waiting.append(writers.submit(encode_image, picture, uri))
-
-        yield write
-        for picture in waiting:
-            picture.result()
+        writer = PictureWriter(writers)
+        yield writer
+        writer.finish()

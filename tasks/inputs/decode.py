@@ -6,13 +6,14 @@ import hashlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from storage.errors import Failure, ImageError
 from storage.images import decode_image, read_image
 from storage.landmarks import Unusable
+from storage.markings import Markings, markings_of
 from styleclip.errors import AlignmentError, NoFaceError
 from styleclip.faces.align import align_face
 from styleclip.faces.detect import FaceDetector
@@ -26,13 +27,15 @@ class Decoded:
     """The usable files of a shard.
 
     positions: their places in the list that was asked for; images uint8 [n, size, size, 3];
-    failures: position → reason for all the others; ms: milliseconds per file asked for.
+    failures: position → reason for all the others; ms: milliseconds per file asked for; markings: position → what the
+    file says of itself.
     """
 
     positions: list[int]
     images: np.ndarray
     failures: dict[int, Failure]
     ms: float
+    markings: dict[int, Markings] = field(default_factory=dict)
 
 
 CHANGED = Failure(
@@ -59,6 +62,7 @@ def decode(
     middle of each picture is taken.
     """
     begun = time.perf_counter()
+    markings: dict[str, Markings] = {}
 
     def read(
         path: str, face: np.ndarray | Unusable | FaceDetector | None, planned: str | None
@@ -67,6 +71,7 @@ def decode(
             content = read_image(path)
             if planned is not None and short_hash(content) != planned:
                 return CHANGED
+            markings[path] = markings_of(content)
             if face is None:
                 return decode_image(content, size)
             whole = decode_image(content, None)
@@ -92,4 +97,5 @@ def decode(
         np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8),
         {i: result for i, result in enumerate(results) if isinstance(result, Failure)},
         1000 * (time.perf_counter() - begun) / max(len(paths), 1),
+        {i: markings[paths[i]] for i in positions},
     )
