@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from prefect import flow, unmapped
+from prefect import flow, get_run_logger, unmapped
 from prefect.artifacts import create_markdown_artifact
 
 from flows.common.artifacts import key_values
@@ -20,10 +20,11 @@ AGAIN = "Run the same command again: only the missing blocks are computed."
 
 @dataclass(frozen=True)
 class PrecomputeSummary(FinishedStore):
-    """batch: what was asked for, or less where memory ran out."""
+    """batch: what was asked for, or less where memory ran out; damaged_files: those that were made again."""
 
     blocks: int
     blocks_done_before: int
+    damaged_files: list[str]
     batch: int
 
 
@@ -36,10 +37,12 @@ class PrecomputeSummary(FinishedStore):
 def precompute(params: PrecomputeParams) -> PrecomputeSummary:
     """Statistics, then one task per missing block of channels, then the finished directions.
 
-    A run that was stopped before computes the missing blocks alone.
+    A run that was stopped before computes the missing blocks alone, and those whose files are damaged.
     """
     job = PrecomputeJob.of(params)
     state = prepare_store(job)
+    for file in state.damaged:
+        get_run_logger().warning("%s was damaged; its block is computed anew", file)
     with RunProgress(
         "precompute-progress", "channel directions", state.blocks, state.blocks - len(state.missing), "blocks"
     ) as progress:
@@ -49,6 +52,7 @@ def precompute(params: PrecomputeParams) -> PrecomputeSummary:
         **asdict(finalize_store(job)),
         blocks=state.blocks,
         blocks_done_before=state.blocks - len(state.missing),
+        damaged_files=state.damaged,
         batch=min([params.batch, *(block.batch for block in done)]),
     )
     create_markdown_artifact(

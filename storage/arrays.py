@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from storage import durable, uris
-from storage.errors import PlanMismatch, StorageError, StoreCorrupt, StoreExists
+from storage.errors import Damage, PlanMismatch, StorageError, StoreCorrupt, StoreExists
 from storage.plan import compare, listed
 
 
@@ -163,7 +163,7 @@ def write_rows(uri: str, array: zarr.Array, rows: slice, values: Any) -> None:
         return  # object stores answer only when it is
     high = (array.shards or array.chunks)[0]
     for shard in range(rows.start // high, -(-rows.stop // high)):
-        durable.settle(uris.local_path(_file(uri, array, shard)))
+        durable.settle(uris.local_path(shard_file(uri, array, shard)))
 
 
 def read_rows(uri: str, array: zarr.Array, rows: slice | np.ndarray, written: bool = True) -> np.ndarray:
@@ -186,23 +186,42 @@ def read_rows(uri: str, array: zarr.Array, rows: slice | np.ndarray, written: bo
         high = (array.shards or array.chunks)[0]
         zero = ~values.reshape(len(values), -1).any(axis=1)
         for shard in np.unique(numbers[zero] // high):
-            _check_present(_file(uri, array, int(shard)))
+            _check_present(shard_file(uri, array, int(shard)))
     return values
 
 
-def _file(uri: str, array: zarr.Array, shard: int) -> str:
+def shard_file(uri: str, array: zarr.Array, shard: int) -> str:
     key = array.metadata.encode_chunk_key((shard, *[0] * (array.ndim - 1)))
     return uris.join(uri, array.basename or array.name.strip("/"), key)
 
 
+def damages(uri: str, array: zarr.Array, shards: Iterable[int], written: bool = True) -> list[Damage]:
+    """What is wrong with the files of these shards; `written` says that all of them must be there."""
+    found, high = [], (array.shards or array.chunks)[0]
+    for shard in shards:
+        file = shard_file(uri, array, shard)
+        try:
+            values = np.asarray(array[shard * high : (shard + 1) * high])
+            if written and not values.any() and not _is_whole(file):
+                found.append(Damage(file, "is missing or empty", shard))
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:  # codecs report damage in many ways
+            found.append(Damage(file, f"is damaged ({' '.join(str(error).split())[:120]})", shard))
+    return found
+
+
 def _check_present(file: str) -> None:
     """Zarr takes a missing or empty file for zeros; a shard that was written has neither."""
-    try:
-        whole = uris.size_of(file) > 0
-    except FileNotFoundError:
-        whole = False
-    if not whole:
+    if not _is_whole(file):
         raise StoreCorrupt(f"{file} is missing or empty: restore it from a copy or make the store again")
+
+
+def _is_whole(file: str) -> bool:
+    try:
+        return uris.size_of(file) > 0
+    except FileNotFoundError:
+        return False
 
 
 def _damaged(uri: str, array: zarr.Array) -> str:
@@ -212,7 +231,7 @@ def _damaged(uri: str, array: zarr.Array) -> str:
         try:
             array[shard * high : (shard + 1) * high]
         except Exception:
-            file = _file(uri, array, shard)
+            file = shard_file(uri, array, shard)
             uris.size_of(file)  # trouble with the network shows here as what it is
             return file
     return uris.join(uri, array.basename or "")

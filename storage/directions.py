@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 
 from storage import arrays, uris
-from storage.errors import StorageError
+from storage.errors import Damage, StorageError
 
 SCHEMA_VERSION = 1
 CHUNK_ROWS = 64
@@ -18,6 +18,7 @@ KIND = "directions"
 _HOW = "styleclip precompute --output {uri}"
 TORGB_ARRAYS = ("torgb_mean", "torgb_std")
 _BLOCK_ARRAYS = ("sum", "count", "resultant", "magnitude")
+_STATISTICS = ("style_mean", "style_std", "layer", "channel")
 
 
 def _package_versions() -> dict[str, str]:
@@ -115,6 +116,40 @@ class DirectionStore:
     def missing_blocks(self) -> list[int]:
         """Numbers of the blocks that are not done."""
         return np.flatnonzero(self._read("done", written=False) == 0).tolist()
+
+    def damages(self) -> list[Damage]:
+        """Files that cannot be read, each with the block that makes it again; None for statistics and ToRGB."""
+        marks = self._array("done")
+        found = arrays.damages(self.uri, marks, range(marks.shape[0]), written=False)
+        unsure = {damage.shard for damage in found}
+        done = [number for number in range(marks.shape[0]) if number not in unsure and marks[number]]
+        for name in (*_BLOCK_ARRAYS, *(["directions"] if self.attrs.get("finished") else [])):
+            found += arrays.damages(self.uri, self._array(name), done)
+        for name in (*_STATISTICS, *(each for each in TORGB_ARRAYS if each in self._group)):
+            array = self._array(name)
+            high = (array.shards or array.chunks)[0]
+            lost = arrays.damages(self.uri, array, range(-(-array.shape[0] // high)))
+            found += [Damage(damage.file, damage.what) for damage in lost]
+        return found
+
+    def discard(self, damages: Sequence[Damage]) -> None:
+        """Take away damaged files and the done marks of their blocks, which then are missing blocks."""
+        for damage in damages:
+            if damage.shard is not None:
+                uris.remove(arrays.shard_file(self.uri, self._array("done"), damage.shard))
+                uris.remove(damage.file)
+
+    def restore_statistics(
+        self, mean: np.ndarray, std: np.ndarray, layer: np.ndarray, channel: np.ndarray
+    ) -> None:
+        """Write the statistics anew, each [C]: some of their files were damaged."""
+        with uris.explained(self.uri):
+            for name, values in zip(_STATISTICS, (mean, std, layer, channel), strict=True):
+                array = self._array(name)
+                high = (array.shards or array.chunks)[0]
+                for number in range(-(-array.shape[0] // high)):
+                    uris.remove(arrays.shard_file(self.uri, array, number))
+                arrays.write_rows(self.uri, array, slice(0, len(values)), values)
 
     def write_block(
         self, block: int, sum_: np.ndarray, count: np.ndarray, resultant: np.ndarray, magnitude: np.ndarray

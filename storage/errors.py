@@ -35,6 +35,15 @@ class DiskFull(StorageError):
 
 
 @dataclass(frozen=True)
+class Damage:
+    """A file that is not as it was written; `shard`: the shard or block that makes it again, None where none does."""
+
+    file: str
+    what: str
+    shard: int | None = None
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a row failed: its error class, and a reason for people."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 
 from storage import arrays, uris
-from storage.errors import StorageError, StoreCorrupt
+from storage.errors import Damage, StorageError, StoreCorrupt
 
 SCHEMA_VERSION = 1
 KIND = "latents"
@@ -121,6 +121,24 @@ class LatentStore:
         missing = np.flatnonzero(self._read("done", slice(None), written=False) == 0).tolist()
         self._whole = not missing
         return missing
+
+    def damages(self) -> list[Damage]:
+        """Files that cannot be read, each with the shard that makes it again."""
+        marks = self._array("done")
+        found = arrays.damages(self.uri, marks, range(marks.shape[0]), written=False)
+        unsure = {damage.shard for damage in found}
+        done = [number for number in range(marks.shape[0]) if number not in unsure and marks[number]]
+        return found + [
+            damage for name in ("w", "ok") for damage in arrays.damages(self.uri, self._array(name), done)
+        ]
+
+    def discard(self, damages: Sequence[Damage]) -> None:
+        """Take away damaged files and the done marks of their shards, which then are missing shards."""
+        self._whole, self._ok = False, None
+        for damage in damages:
+            if damage.shard is not None:
+                uris.remove(arrays.shard_file(self.uri, self._array("done"), damage.shard))
+                uris.remove(damage.file)
 
     def read(self, which: slice | Sequence[str] = slice(None)) -> np.ndarray:
         """Codes float32 [n, num_ws, w_dim], by position or by image id.

@@ -76,7 +76,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _SHARD = re.compile(r"flow=([^/]+)/run=r-([^/]+)/shard-(\d+)\.parquet")
 
 
-def _shard_uri(run_dir: str, flow: str, run: str, shard: int) -> str:
+def shard_uri(run_dir: str, flow: str, run: str, shard: int) -> str:
+    """Where the rows of a shard are kept."""
     for name in (flow, run):
         if not _NAME.fullmatch(name):
             raise StorageError(f"'{name}' cannot name a flow or run: use letters, digits, '.', '_' and '-'")
@@ -90,7 +91,7 @@ def write_shard(run_dir: str, flow: str, run: str, shard: int, rows: Iterable[Ma
     Missing optional values become null. Raises StorageError for an unknown column, a missing key, a status that is
     neither "ok" nor "failed", and a value of the wrong type: better here than lost in a reader.
     """
-    uri = _shard_uri(run_dir, flow, run, shard)
+    uri = shard_uri(run_dir, flow, run, shard)
     complete = [{**row, "schema_version": SCHEMA_VERSION} for row in rows]
     for row in complete:
         if unknown := set(row) - set(SCHEMA.names):
@@ -112,8 +113,8 @@ def _storable(value: Any) -> Any:
     return uris.printable(value) if isinstance(value, str) else value
 
 
-def _files(run_dir: str) -> list[tuple[str, re.Match[str]]]:
-    """(URI, match) of every committed shard."""
+def shard_files(run_dir: str) -> list[tuple[str, re.Match[str]]]:
+    """(URI, match of flow, run and number) of every committed shard."""
     root = uris.join(run_dir, "metrics")
     if not uris.exists(root):
         return []
@@ -124,7 +125,7 @@ def _files(run_dir: str) -> list[tuple[str, re.Match[str]]]:
 
 def finished_shards(run_dir: str, flow: str, run: str) -> set[int]:
     """Numbers of the shards that are committed."""
-    return {int(match[3]) for _, match in _files(run_dir) if (match[1], match[2]) == (flow, run)}
+    return {int(match[3]) for _, match in shard_files(run_dir) if (match[1], match[2]) == (flow, run)}
 
 
 def read_metrics(run_dir: str) -> pd.DataFrame:
@@ -133,19 +134,20 @@ def read_metrics(run_dir: str) -> pd.DataFrame:
     Columns that older files lack are null, columns that only newer files have are kept. Whole numbers stay whole
     (nullable Int64). Raises StorageError when there are no metrics, StoreCorrupt when a file cannot be read.
     """
-    files = _files(run_dir)
+    files = shard_files(run_dir)
     if not files:
         raise StorageError(
             f"{run_dir} holds no metrics: is it the output folder of a run, and has a shard finished?"
         )
     with ThreadPoolExecutor(READERS) as pool:
-        tables = list(pool.map(lambda file: _read(file[0], file[1][1], file[1][2]), files))
+        tables = list(pool.map(lambda file: read_shard(file[0], file[1][1], file[1][2]), files))
     whole = pa.concat_tables(tables, promote_options="permissive")
     # Without this a column of integers with nulls becomes floats, and large seeds change.
     return whole.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
 
 
-def _read(uri: str, flow: str, run: str) -> pa.Table:
+def read_shard(uri: str, flow: str, run: str) -> pa.Table:
+    """The rows of one file, in today's columns. Raises StoreCorrupt when it cannot be read."""
     try:
         table = parquet.from_bytes(uris.read_bytes(uri))
         columns = {

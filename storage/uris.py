@@ -177,6 +177,19 @@ def write_bytes(uri: str, data: bytes, *, commit: bool = False) -> None:
             durable.settle_folder(target.parent)
 
 
+def remove(uri: str) -> None:
+    """Remove a file; nothing happens when there is none."""
+    with explained(uri):
+        try:
+            if is_remote(uri):
+                fs, path = filesystem(uri)
+                fs.rm_file(path)
+            else:
+                local_path(uri).unlink()
+        except FileNotFoundError:
+            pass
+
+
 def write_new(uri: str, data: bytes) -> bool:
     """Like a commit by `write_bytes`, but never over an existing file: of several writers one gets True."""
     with explained(uri):

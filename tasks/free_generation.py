@@ -11,6 +11,7 @@ import torch
 from prefect import task
 from torch import Tensor
 
+from storage.calls import keep_call
 from storage.curves import write_curves
 from storage.errors import StoreExists
 from storage.images import encode_image
@@ -75,6 +76,7 @@ def generate(job: FreeJob, targets: dict[str, str]) -> Drawn:
     fingerprint["targets"] = targets
     plan = RunPlan(tuple(PlannedImage(name, "", "") for name in names), (), len(names), fingerprint)
     keep_plan(job.output, plan)
+    keep_call(job.output, FLOW, vars(job))
     generator = models.generator
     if not LatentStore.exists(job.latents):
         attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": plan.run_id}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from prefect import task
 
+from storage.calls import keep_call
 from storage.datasets import list_images
 from storage.errors import Failure, PlanMismatch, StoreExists
 from storage.images import encode_image
@@ -78,6 +79,7 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
     failed = to_retry(job.output, "invert", job.retry_failed)
     keep_plan(job.output, plan, failed.images)
     plan = plan_of(job.output)
+    keep_call(job.output, "invert", vars(job))
     if found is not None:
         keep_landmarks(job.output, found)
     if not LatentStore.exists(job.latents):

@@ -14,6 +14,7 @@ import torch
 from prefect import task
 from torch import Tensor
 
+from storage.calls import absolute
 from storage.directions import DirectionStore
 from storage.errors import Failure, StoreExists
 from styleclip.bundles.load import Bundle
@@ -35,10 +36,12 @@ from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 
 @dataclass(frozen=True)
 class StoreState:
-    """How much of a directions store is there: `missing` are the numbers of the unfinished blocks."""
+    """How much of a directions store is there: `missing` are the numbers of the unfinished blocks, `damaged` the files
+    that could not be read, whose blocks are missing now."""
 
     blocks: int
     missing: list[int]
+    damaged: list[str]
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def _open(job: PrecomputeJob, models: Bundle) -> DirectionStore:
 def prepare_store(job: PrecomputeJob) -> StoreState:
     """Make the store with its style statistics, or open the one that an earlier run of the same job has made.
 
-    Raises PlanMismatch when another job has made it, EditError for channels that the generator does not have.
+    Damaged files are taken away, their blocks are missing then. Raises PlanMismatch when another job has made it,
+    EditError for channels that the generator does not have.
     """
     models = bundle(job.bundle, job.device)
     count = models.generator.layout.conv_count
@@ -130,26 +134,40 @@ def prepare_store(job: PrecomputeJob) -> StoreState:
             f"no channel lies in {job.first}:{'' if job.last is None else job.last}: the generator of bundle "
             f"'{models.name}' has {count}, 0 to {count - 1}"
         )
+    layout = models.generator.layout
     if not DirectionStore.exists(job.output):
-        layout = models.generator.layout
-        with computing_in(job.precision):
-            mean, std = style_statistics(
-                models.generator, job.statistics_samples, job.seed, _psi(job, models), STATISTICS_BATCH
-            )
         with suppress(StoreExists):  # another process that began with us was faster
             DirectionStore.create(
                 job.output,
                 layer_names=[layer.name for layer in layout.layers],
-                layer=np.asarray(layout.layer_of),
-                channel=np.asarray(layout.channel_of),
+                **_statistics(job, models),
                 dim=models.clip.dim,
-                mean=mean[layout.conv].cpu().numpy(),
-                std=std[layout.conv].cpu().numpy(),
                 block=job.block,
-                attrs=_identity(job, models),
+                attrs=_identity(job, models) | {"call": absolute(vars(job))},
             )
     store = _open(job, models)
-    return StoreState(len(store.block_slices), list(store.missing_blocks()))
+    damages = store.damages()
+    store.discard(damages)
+    if any(damage.shard is None for damage in damages):
+        store.restore_statistics(**_statistics(job, models))
+    return StoreState(
+        len(store.block_slices), list(store.missing_blocks()), [damage.file for damage in damages]
+    )
+
+
+def _statistics(job: PrecomputeJob, models: Bundle) -> dict[str, np.ndarray]:
+    """mean, std, layer and channel of every convolution channel, each [C]."""
+    layout = models.generator.layout
+    with computing_in(job.precision):
+        mean, std = style_statistics(
+            models.generator, job.statistics_samples, job.seed, _psi(job, models), STATISTICS_BATCH
+        )
+    return {
+        "mean": mean[layout.conv].cpu().numpy(),
+        "std": std[layout.conv].cpu().numpy(),
+        "layer": np.asarray(layout.layer_of),
+        "channel": np.asarray(layout.channel_of),
+    }
 
 
 @task(

@@ -20,7 +20,9 @@ from flows.cli.verbs import (
     mappers,
     optimize,
     precompute,
+    trace,
     train_mappers,
+    verify,
 )
 
 GUIDE = """Edit whole folders of images by words.
@@ -49,6 +51,8 @@ app.command("precompute")(precompute.precompute)
 app.command("invert")(invert.invert)
 app.command("train-mappers")(train_mappers.train_mappers)
 app.command("evaluate")(evaluate.evaluate)
+app.command("verify")(verify.verify)
+app.command("trace")(trace.trace)
 
 directions_app = typer.Typer(
     help="Look into a directions store; published files in and out.",

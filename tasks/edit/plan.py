@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import task
 
+from storage.calls import keep_call
 from storage.landmarks import keep_landmarks
 from storage.plan import RunPlan, keep_plan
 from styleclip.bundles.load import read_bundle
@@ -70,6 +71,7 @@ def plan_edits(job: EditJob, edits: list[Edit]) -> Planned:
     failed = to_retry(job.output, "edit", job.retry_failed)
     keep_plan(job.output, plan, failed.images)
     plan = plan_of(job.output)
+    keep_call(job.output, "edit", vars(job))
     if found is not None:
         keep_landmarks(job.output, found)
     return Planned(

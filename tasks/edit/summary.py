@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from storage import uris
+from storage.errors import ImageError
+from storage.images import decode_image, read_image
 from storage.metrics import read_metrics
 from storage.plan import RunPlan
 from tasks.jobs import EditJob
@@ -189,9 +191,11 @@ def _write_grid(finished: FinishedRun) -> bytes | None:
 
 def _picture(run: str, folder: str, image: str) -> bytes | None:
     try:
-        return uris.read_bytes(uris.join(run, "images", folder, f"{image}.png"))
-    except FileNotFoundError:
+        data = read_image(uris.join(run, "images", folder, f"{image}.png"))
+        decode_image(data, None)
+    except ImageError:  # lost or damaged since, which `styleclip verify` tells; no reason to end a run
         return None
+    return data
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from storage.markings import EDITED, Label, Markings
@@ -13,14 +13,19 @@ from styleclip.edits import Edit
 from tasks.process.plans import package_version
 
 SYSTEM = "styleclip-flows"
+_STRENGTHS = ("alpha", "beta", "channels", "steps")
 
 
 def prompt_text(edit: Edit) -> str:
-    """An edit in one line: its words, then its method and strengths."""
-    asked = {name: value for name, value in edit.to_plan().items() if value is not None and value != ""}
-    words = [f'"{asked.pop(name)}"' for name in ("neutral", "target") if name in asked]
-    asked.pop("name")
-    return f"{' → '.join(words)} ({', '.join(f'{name} {_plain(value)}' for name, value in asked.items())})"
+    """An edit in one line: its words, its method, its strengths, and what else is not as usual."""
+    words = " → ".join(f'"{each}"' for each in (edit.neutral, edit.target) if each)
+    told = [f"method {edit.method}"]
+    for field in fields(edit):
+        value = getattr(edit, field.name)
+        usual = field.name not in _STRENGTHS and value == field.default
+        if field.name not in ("name", "method", "target", "neutral") and value is not None and not usual:
+            told.append(f"{field.name} {_plain(value)}")
+    return f"{words} ({', '.join(told)})"
 
 
 def _plain(value: Any) -> Any:
