@@ -15,6 +15,7 @@ from flows.common.runners import one_at_a_time
 from flows.forms.files import read_edits
 from flows.forms.grid import expand
 from flows.forms.runs import EditParams
+from flows.report import report_on
 from tasks.edit.plan import neutral_words, plan_edits
 from tasks.edit.shard import edit_shard
 from tasks.edit.summary import EditSummary, summarise, titled
@@ -51,6 +52,7 @@ def edit(params: EditParams) -> EditSummary:
         job, planned.images, planned.shards, finished, planned.skipped, planned.unknown_words
     )
     publish(params, summary, grid)
+    report_on(params.output)
     too_many_failures(summary, params.max_failed_fraction)
     return summary
 

@@ -11,6 +11,7 @@ from flows.common.outcome import gather, one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
 from flows.common.runners import one_at_a_time
 from flows.forms.runs import InvertParams
+from flows.report import report_on
 from tasks.edit.summary import FinishedRun, RunCounts
 from tasks.invert import invert_shard, plan_inversion
 from tasks.jobs import InvertJob
@@ -46,5 +47,6 @@ def invert(params: InvertParams) -> InvertSummary:
         gather(invert_shard.map(unmapped(job), planned.missing), progress, AGAIN)
     counts = FinishedRun.read(job.output, "invert").counts()
     summary = InvertSummary(**asdict(counts), latents=job.latents, skipped_files=planned.skipped)
+    report_on(params.output)
     too_many_failures(summary, params.max_failed_fraction)
     return summary
