@@ -18,6 +18,7 @@ from flows.forms.files import read_edits
 from flows.forms.grid import expand
 from flows.forms.runners import share
 from flows.forms.runs import EditParams
+from flows.report import report_on
 from tasks.edit.plan import neutral_words, plan_edits
 from tasks.edit.summary import EditSummary, summarise, titled
 from tasks.edit.unit import EDIT
@@ -61,6 +62,7 @@ def edit(params: EditParams) -> EditSummary:
         job, planned.images, planned.shards, finished, planned.skipped, planned.unknown_words
     )
     show(params, summary, grid)
+    report_on(params.output)
     too_many_failures(summary, params.max_failed_fraction)
     return summary
 

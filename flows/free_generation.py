@@ -11,6 +11,7 @@ from flows.common.outcome import RunFailed, one_line_failures
 from flows.common.runners import one_at_a_time
 from flows.forms.grid import slug
 from flows.forms.runs import FreeParams
+from flows.report import report_on
 from styleclip.errors import EditError
 from tasks.free_generation import Drawn, generate
 from tasks.jobs import FreeJob
@@ -40,6 +41,7 @@ def free_generation(params: FreeParams) -> FreeSummary:
             raise EditError(f"two targets would both be called '{name}': run them into two folders")
     drawn = generate(FreeJob.of(params), dict(zip(names, params.targets, strict=True)))
     summary = FreeSummary(**asdict(drawn), images=[f"{params.output}/images/{name}.png" for name in names])
+    report_on(params.output)
     if summary.failed:
         raise RunFailed(
             f"{summary.failed} of {summary.rows} targets failed because their loss ceased to be a number; "

@@ -13,6 +13,7 @@ from flows.common.progress import RunProgress
 from flows.common.runners import carry_out, one_at_a_time
 from flows.forms.runners import share
 from flows.forms.runs import InvertParams
+from flows.report import report_on
 from tasks.edit.summary import FinishedRun, RunCounts
 from tasks.invert import INVERT, plan_inversion
 from tasks.jobs import InvertJob
@@ -51,5 +52,6 @@ def invert(params: InvertParams) -> InvertSummary:
         carry_out(INVERT, job, mine, params.runner, progress, AGAIN)
     counts = FinishedRun.read(job.output, "invert").counts()
     summary = InvertSummary(**asdict(counts), latents=job.latents, skipped_files=planned.skipped)
+    report_on(params.output)
     too_many_failures(summary, params.max_failed_fraction)
     return summary

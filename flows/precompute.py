@@ -40,7 +40,7 @@ class PrecomputeSummary(FinishedStore):
 def precompute(params: PrecomputeParams) -> PrecomputeSummary:
     """Statistics, then every missing block of channels, then the finished directions.
 
-    A run that was stopped before computes the missing blocks alone.
+    A run that was stopped before computes the missing blocks alone, and those whose files are damaged.
     """
     job = PrecomputeJob.of(params)
     state = prepare_store(job)

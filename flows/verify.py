@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from prefect import flow, get_run_logger, unmapped
 from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.common.artifacts import markdown_table
+from flows.common.naming import artifact_key
 from flows.common.outcome import RunFailed, gather, one_line_failures
 from flows.common.progress import RunProgress
+from flows.common.reporting import publish
 from flows.common.runners import carry_out, one_at_a_time
 from flows.forms.runners import Runner
 from flows.forms.runs import PrecomputeParams
@@ -39,17 +40,27 @@ class VerifyParams(BaseModel):
     repair: bool = Field(default=False, description="Do again what is damaged or missing, and nothing else.")
 
 
+@dataclass(frozen=True)
+class VerifySummary:
+    """What was looked at in `run`, what is damaged in the end, and which files were made again."""
+
+    run: str
+    rows: int
+    pictures: int
+    damaged: list[Damage]
+    repaired: list[str]
+
+
 @flow(
     name="verify",
     description="Every planned row, picture and code of a run: there, readable, of the recorded sha256; or made again.",
     task_runner=one_at_a_time(),
 )
 @one_line_failures
-def verify(params: VerifyParams) -> dict[str, Any]:
+def verify(params: VerifyParams) -> VerifySummary:
     """Look at everything; with `repair` do the damaged shards again and look once more.
 
-    Returns {run, rows, pictures, damaged, repaired}: damaged are {file, what, shard}. Fails when something is damaged
-    in the end.
+    Fails when something is damaged in the end.
     """
     what = survey(params.run)
     found = look(params.run, what)
@@ -62,14 +73,8 @@ def verify(params: VerifyParams) -> dict[str, Any]:
         found += Found(damages=tuple(refused))
         still = {damage.file for damage in found.damages}
         repaired = sorted({damage.file for damage in before} - still)
-    summary = {
-        "run": params.run,
-        "rows": found.rows,
-        "pictures": found.pictures,
-        "damaged": [asdict(damage) for damage in found.damages],
-        "repaired": repaired,
-    }
-    publish(summary)
+    summary = VerifySummary(params.run, found.rows, found.pictures, list(found.damages), repaired)
+    show(summary)
     if found.damages:
         first, files = found.damages[0], len({damage.file for damage in found.damages})
         raise RunFailed(
@@ -86,7 +91,9 @@ def verify(params: VerifyParams) -> dict[str, Any]:
 
 def look(place: str, what: Survey) -> Found:
     """Everything that a run or store has written."""
-    with RunProgress("verify-progress", "verified", len(what.parts) + 1, unit="parts") as progress:
+    with RunProgress(
+        artifact_key("verify-progress", place), "verified", len(what.parts) + 1, unit="parts"
+    ) as progress:
         found = gather(check_shards.map(unmapped(place), what.parts), progress, AGAIN)
         found += gather([check_stores.submit(place, what)], progress, AGAIN)
     return sum(found, Found())
@@ -95,12 +102,12 @@ def look(place: str, what: Survey) -> Found:
 def make_again(place: str, what: Survey, damages: tuple[Damage, ...]) -> list[Damage]:
     """Do the damaged shards again; what nobody can make again comes back."""
     if what.store == "directions":
-        precompute(PrecomputeParams(**vars(precompute_job(place))))
+        precompute(PrecomputeParams(**precompute_job(place).model_dump()))
         return []
     if what.store is not None:
         return list(damages)  # the run that made these codes mends them
     repair = prepare_repair(place, damages)
-    with RunProgress("repair-progress", "made again", len(repair.shards)) as progress:
+    with RunProgress(artifact_key("repair-progress", place), "made again", len(repair.shards)) as progress:
         if repair.shards and what.flow == "edit":
             carry_out(EDIT, edit_job(place), repair.shards, Runner(), progress, AGAIN)
         elif repair.shards and what.flow == "invert":
@@ -111,13 +118,15 @@ def make_again(place: str, what: Survey, damages: tuple[Damage, ...]) -> list[Da
     return [damage for damage in repair.refused if damage not in damages]
 
 
-def publish(summary: dict[str, Any]) -> None:
+def show(summary: VerifySummary) -> None:
     """The outcome on the run's page: counts, and the first damaged files."""
-    damaged = summary["damaged"]
-    lines = f"{summary['rows']} rows and {summary['pictures']} pictures; {len(damaged)} things are wrong."
-    if summary["repaired"]:
-        lines += f" {len(summary['repaired'])} files were made again."
-    table = markdown_table(damaged[:SHOWN]) if damaged else ""
-    create_markdown_artifact(
-        f"## {summary['run']}\n\n{lines}\n\n{table}\n", key="verify-summary", description="What is damaged"
+    lines = f"{summary.rows} rows and {summary.pictures} pictures; {len(summary.damaged)} things are wrong."
+    if summary.repaired:
+        lines += f" {len(summary.repaired)} files were made again."
+    table = markdown_table([asdict(damage) for damage in summary.damaged[:SHOWN]]) if summary.damaged else ""
+    publish(
+        create_markdown_artifact,
+        markdown=f"## {summary.run}\n\n{lines}\n\n{table}\n",
+        key=artifact_key("verify-summary", summary.run),
+        description="What is damaged",
     )

@@ -20,6 +20,7 @@ from flows.cli.verbs import (
     mappers,
     optimize,
     precompute,
+    report,
     trace,
     train_mappers,
     verify,
@@ -52,6 +53,7 @@ app.command("invert")(invert.invert)
 app.command("train-mappers")(train_mappers.train_mappers)
 app.command("evaluate")(evaluate.evaluate)
 app.command("verify")(verify.verify)
+app.command("report")(report.report)
 app.command("trace")(trace.trace)
 
 directions_app = typer.Typer(

@@ -15,10 +15,7 @@ from storage.errors import Damage, StorageError
 from storage.latents import LatentStore
 from storage.metrics import shard_uri
 from storage.plan import load_plan
-from tasks.edit.plan import EditJob
-from tasks.free_generation import FreeJob
-from tasks.invert import InvertJob
-from tasks.precompute import PrecomputeJob
+from tasks.jobs import EditJob, FreeJob, InvertJob, PrecomputeJob
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def damaged(run: Path, repair: bool = False) -> set[str]:
     result = state.result(raise_on_failure=False)
     if state.is_completed():
         return set()
-    return {str(Path(each["file"]).relative_to(run)) for each in result.summary["damaged"]}
+    return {str(Path(each.file).relative_to(run)) for each in result.summary.damaged}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_damage_of_every_kind_is_named_mended_and_gone(run):
     assert damaged(run) == named
     state = verify(VerifyParams(run=str(run), repair=True), return_state=True)
     assert state.is_completed() and damaged(run) == set()
-    repaired = {str(Path(each).relative_to(run)) for each in state.result()["repaired"]}
+    repaired = {str(Path(each).relative_to(run)) for each in state.result().repaired}
     assert repaired == named and files(run) == before
 
 
@@ -98,7 +98,7 @@ def test_a_shard_whose_input_is_gone_is_left_alone(run):
     state = verify(VerifyParams(run=str(run), repair=True), return_state=True)
     assert state.is_failed()
     assert any(
-        "gone or changed" in each["what"] for each in state.result(raise_on_failure=False).summary["damaged"]
+        "gone or changed" in each.what for each in state.result(raise_on_failure=False).summary.damaged
     )
     source.write_bytes(content)
     assert damaged(run, repair=True) == set()

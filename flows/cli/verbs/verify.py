@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.options import Json, check_folder
 from flows.cli.talk import Failed, Voice, verb
+
+if TYPE_CHECKING:
+    from flows.verify import VerifySummary
 
 SHOWN = 20
 
@@ -41,7 +44,7 @@ def verify(
 
     voice.say(f"Verify {run}" + (", and do again what is damaged" if repair else ""))
     try:
-        summary = run_flow(runtime, lambda: flow, VerifyParams(run=run, repair=repair))
+        summary: VerifySummary = run_flow(runtime, lambda: flow, VerifyParams(run=run, repair=repair))
     except Failed as error:
         damaged = error.summary.get("damaged", [])
         for damage in damaged[:SHOWN]:
@@ -49,7 +52,7 @@ def verify(
         if len(damaged) > SHOWN:
             voice.say(f"… and {len(damaged) - SHOWN} more: --json names all")
         raise
-    for file in summary["repaired"][:SHOWN]:
+    for file in summary.repaired[:SHOWN]:
         voice.say(f"made again: {file}")
-    voice.say(f"Sound: {summary['rows']} rows and {summary['pictures']} pictures of {run}.")
+    voice.say(f"Sound: {summary.rows} rows and {summary.pictures} pictures of {run}.")
     voice.finish(summary)

@@ -1,0 +1,1 @@
+"""One page about a run that opens by double click: counts, distributions, failures, and pictures by printed rules."""

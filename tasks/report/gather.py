@@ -1,0 +1,153 @@
+"""What a report tells of a run's rows, in one pass and in memory that does not grow with them."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from storage.errors import StoreCorrupt
+from storage.rows import row_batches
+
+METRICS = {
+    "clip_gain": "CLIP gain",
+    "directional_similarity": "direction",
+    "identity_reconstruction_edit": "identity",
+    "distance_reconstruction_edit": "pixels",
+    "clipped_share": "clipped",
+    "identity_source_reconstruction": "identity of the inversion",
+    "distance_source_reconstruction": "pixels of the inversion",
+}
+"""Column of the rows → what the report calls it."""
+LOW, HIGH, FINE, BINS = -1.0, 2.0, 6000, 60
+"""All metrics lie between; they are counted in fine bins, and drawn in 60 of the range that is there."""
+STAGES = ("decode", "invert", "edit", "metrics", "write")
+HOW = ("method", "neutral", "target", "alpha", "channels_used", "mapper", "steps")
+RULES = {
+    "identity": ("lowest identity", "identity_reconstruction_edit", False),
+    "gain": ("lowest CLIP gain", "clip_gain", False),
+    "change": ("most pixels changed", "distance_reconstruction_edit", True),
+    "random": ("drawn at random", "_chance", False),
+}
+"""Rule → what the page calls it, the column that it sorts by, whether the largest come first."""
+KEPT = 24
+"""Rows kept for each edit and rule."""
+_COLUMNS = [
+    "image_id", "path", "edit", "status", "error_class", "reason", "output", "bundle", "package_version",
+    *HOW, *METRICS, *(f"ms_{stage}" for stage in STAGES),
+]  # fmt: skip
+
+
+@dataclass
+class Distribution:
+    """One metric of one edit: how many numbers, their sum, and how they are spread."""
+
+    count: int = 0
+    total: float = 0.0
+    fine: np.ndarray = field(default_factory=lambda: np.zeros(FINE, np.int64))
+
+    def add(self, values: np.ndarray) -> None:
+        """Count some more numbers; those that are none are left out."""
+        values = values[np.isfinite(values)]
+        self.count += len(values)
+        self.total += float(values.sum())
+        places = ((values - LOW) / (HIGH - LOW) * FINE).clip(0, FINE - 1).astype(np.int64)
+        np.add.at(self.fine, places, 1)
+
+    @property
+    def mean(self) -> float | None:
+        """None where there are no numbers."""
+        return self.total / self.count if self.count else None
+
+    def quantile(self, share: float) -> float | None:
+        """The value below which this share of the numbers lies, as exact as a fine bin."""
+        if not self.count:
+            return None
+        place = int(np.searchsorted(self.fine.cumsum(), share * self.count))
+        return LOW + (place + 0.5) * (HIGH - LOW) / FINE
+
+    def bins(self, low: float, high: float) -> np.ndarray:
+        """Counts in 60 equal bins of a range, int64 [60]."""
+        centres = LOW + (np.arange(FINE) + 0.5) * (HIGH - LOW) / FINE
+        counts, _ = np.histogram(centres, BINS, (low, high), weights=self.fine)
+        return counts.astype(np.int64)
+
+
+@dataclass
+class EditPart:
+    """All that is told of one edit; chosen: rule → the rows that it has chosen so far."""
+
+    how: dict[str, Any]
+    ok: int = 0
+    failed: int = 0
+    ms: float = 0.0
+    metrics: dict[str, Distribution] = field(
+        default_factory=lambda: {name: Distribution() for name in METRICS}
+    )
+    chosen: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+@dataclass
+class Gathered:
+    """All that is told of a run."""
+
+    flow: str = ""
+    bundle: str = ""
+    version: str = ""
+    edits: dict[str, EditPart] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    damaged: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(part.ok + part.failed for part in self.edits.values())
+
+
+def gather_rows(run: str) -> Gathered:
+    """Read all rows once. Files that cannot be read are told of in `damaged`; StorageError where there are no rows."""
+    found = Gathered()
+
+    def note(error: StoreCorrupt) -> None:
+        found.damaged.append(str(error))
+
+    for table in row_batches(run, [*_COLUMNS, "flow"], note):
+        rows = table.to_pandas()
+        rows["_chance"] = [zlib.crc32(id_.encode()) for id_ in rows["image_id"]]
+        for stage in STAGES:
+            found.stages[stage] += float(rows[f"ms_{stage}"].sum())
+        if not found.flow and len(rows):
+            first = rows.iloc[0]
+            found.flow, found.bundle, found.version = first["flow"], first["bundle"], first["package_version"]
+        for name, part in rows.groupby("edit", sort=False):
+            _add(found, str(name), part)
+    return found
+
+
+def _add(found: Gathered, name: str, rows: pd.DataFrame) -> None:
+    failed, good = rows[rows["status"] == "failed"], rows[rows["status"] == "ok"]
+    if name not in found.edits:
+        first = rows.iloc[0]
+        found.edits[name] = EditPart({key: first[key] for key in HOW if pd.notna(first[key])})
+    part = found.edits[name]
+    part.ok, part.failed = part.ok + len(good), part.failed + len(failed)
+    part.ms += float(rows["ms_edit"].sum())
+    for metric, distribution in part.metrics.items():
+        distribution.add(good[metric].to_numpy(float))
+    for rule, (_, column, largest) in RULES.items():
+        if column == "_chance" or good[column].notna().any():
+            both = pd.concat([part.chosen[rule], good]) if rule in part.chosen else good
+            part.chosen[rule] = both.sort_values(column, ascending=not largest, kind="stable").head(KEPT)
+    for row in failed.itertuples():
+        kind = str(row.error_class)
+        found.failures[kind] += 1
+        example = (str(row.path or row.image_id), str(row.reason))
+        known = found.examples.setdefault(kind, [])
+        if len(known) < 3 and example not in known:
+            known.append(example)
