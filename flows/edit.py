@@ -8,6 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.common.artifacts import as_data_uri, markdown_table
+from flows.common.claiming import alone
 from flows.common.dates import dated
 from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import one_line_failures, too_many_failures
@@ -35,6 +36,7 @@ AGAIN = "Run the same command again: finished shards are not done again."
     flow_run_name=run_name,
 )
 @one_line_failures
+@alone
 def edit(params: EditParams) -> EditSummary:
     """Plan, then every unfinished shard, then the summary.
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from prefect import flow
 
+from flows.common.claiming import alone
 from flows.common.naming import run_name
 from flows.common.outcome import RunFailed, one_line_failures
 from flows.common.runners import one_at_a_time
@@ -31,6 +32,7 @@ class FreeSummary(Drawn):
     flow_run_name=run_name,
 )
 @one_line_failures
+@alone
 def free_generation(params: FreeParams) -> FreeSummary:
     """One task for all targets."""
     names = [slug(words) for words in params.targets]

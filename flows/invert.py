@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from prefect import flow
 
+from flows.common.claiming import alone
 from flows.common.dates import dated
 from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import one_line_failures, too_many_failures
@@ -36,6 +37,7 @@ class InvertSummary(RunCounts):
     flow_run_name=run_name,
 )
 @one_line_failures
+@alone
 def invert(params: InvertParams) -> InvertSummary:
     """Plan, then every unfinished shard.
 

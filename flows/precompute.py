@@ -8,6 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.common.artifacts import key_values
+from flows.common.claiming import alone
 from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import one_line_failures
 from flows.common.progress import RunProgress
@@ -37,6 +38,7 @@ class PrecomputeSummary(FinishedStore):
     flow_run_name=run_name,
 )
 @one_line_failures
+@alone
 def precompute(params: PrecomputeParams) -> PrecomputeSummary:
     """Statistics, then every missing block of channels, then the finished directions.
 

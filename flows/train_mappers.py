@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.common.artifacts import as_data_uri, markdown_table
+from flows.common.claiming import alone
 from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import RunFailed, one_line_failures
 from flows.common.progress import RunProgress
@@ -47,6 +48,7 @@ class TrainSummary:
     flow_run_name=run_name,
 )
 @one_line_failures
+@alone
 def train_mappers(params: TrainMappersParams) -> TrainSummary:
     """Plan, then every group of attributes, then the analysis of the paper's Table 2.
 

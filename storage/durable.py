@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp|.*\.[0-9a-f]{32}\.partial")
+"""Ours, and those of Zarr."""
 _LEFT_OVER = 3600.0
 """Seconds after which nobody still writes to a temporary file: whoever made it was killed."""
 
@@ -88,12 +89,13 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def sweep(root: Path, *, deep: bool = True) -> None:
-    """Remove what killed writers have left in a folder, and below it when `deep`: temporary files of an hour ago.
+def sweep(root: Path, *, deep: bool = True, older: float = _LEFT_OVER) -> None:
+    """Remove what killed writers have left in a folder, and below it when `deep`: temporary files that nobody has
+    written to for `older` seconds.
 
     What cannot be removed stays: it is in nobody's way.
     """
-    before = time.time() - _LEFT_OVER
+    before = time.time() - older
     for folder, folders, files in os.walk(root):
         for name in filter(_TEMPORARY.fullmatch, [*folders, *files]):
             path = Path(folder, name)

@@ -30,6 +30,10 @@ class StoreExists(StorageError):
     """A store stands where one was to be made: another process may have been faster."""
 
 
+class FolderTaken(StorageError):
+    """Another process works in the folder; the call was right, and will be later."""
+
+
 class DiskFull(StorageError):
     """There is no space left; the call was right, and goes on once there is some."""
 

@@ -31,7 +31,7 @@ def run_flow(runtime: Runtime, load: Callable[[], Callable[[P], R]], params: P) 
         print(f"Recorded in {runtime.database} (no Prefect server is set)", file=sys.stderr, flush=True)
     from flows.common.outcome import USER_ERRORS, RunFailed, ending
     from flows.common.reporting import line, one_line
-    from storage.errors import DiskFull, StoreCorrupt
+    from storage.errors import DiskFull, FolderTaken, StoreCorrupt
 
     # what Prefect cannot send is no business of the terminal's
     logging.raiseExceptions = False
@@ -51,7 +51,7 @@ def run_flow(runtime: Runtime, load: Callable[[], Callable[[P], R]], params: P) 
         completed = result is not None
     if isinstance(result, RunFailed):
         raise Failed(str(result), result.summary)
-    if isinstance(result, StoreCorrupt | DiskFull):
+    if isinstance(result, StoreCorrupt | DiskFull | FolderTaken):
         raise Failed(str(result))
     if isinstance(result, USER_ERRORS):
         raise result

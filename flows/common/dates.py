@@ -19,8 +19,12 @@ def dated(params: P) -> P:
 
     A run that is retried keeps its day, and so goes on in its folder, even after midnight.
     """
-    if DATE not in params.output:
-        return params
+    return params.model_copy(update={"output": with_day(params.output)})
+
+
+def with_day(output: str) -> str:
+    """An output folder with {date} in it replaced by the day that the run at work was scheduled for."""
+    if DATE not in output:
+        return output
     scheduled = flow_run.scheduled_start_time or datetime.now(UTC)
-    day = scheduled.astimezone(UTC).date().isoformat()
-    return params.model_copy(update={"output": params.output.replace(DATE, day)})
+    return output.replace(DATE, scheduled.astimezone(UTC).date().isoformat())

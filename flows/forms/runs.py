@@ -15,6 +15,7 @@ from tasks.jobs import (
     EvaluateJob,
     FreeJob,
     InvertJob,
+    Job,
     MapperAttribute,
     MapperJob,
     PrecomputeJob,
@@ -28,13 +29,23 @@ PART = (
 EDITS_FILE = "YAML, TOML or JSON file with edits."
 
 
-class PrecomputeParams(PrecomputeJob):
+class Claiming(Job):
+    """What is asked of a run that has its output for itself."""
+
+    output: str
+    wait: bool = Field(
+        default=False,
+        description="Wait while another run works in the same output folder, instead of leaving.",
+    )
+
+
+class PrecomputeParams(PrecomputeJob, Claiming):
     """Channel directions Δi_c of one bundle, into a Zarr store."""
 
     runner: Runner = Field(default=Runner(), description=RUNNER)
 
 
-class InvertParams(InvertJob):
+class InvertParams(InvertJob, Claiming):
     """Latent codes of a folder of images."""
 
     max_failed_fraction: float = Field(
@@ -44,7 +55,7 @@ class InvertParams(InvertJob):
     runner: Runner = Field(default=Runner(), description=RUNNER)
 
 
-class EditParams(EditJob):
+class EditParams(EditJob, Claiming):
     """A folder of images edited by words."""
 
     edits: list[EditForm] = Field(
@@ -58,13 +69,13 @@ class EditParams(EditJob):
     runner: Runner = Field(default=Runner(), description=RUNNER)
 
 
-class FreeParams(FreeJob):
+class FreeParams(FreeJob, Claiming):
     """Pictures from words alone, optimized from the mean latent."""
 
     targets: list[str] = Field(min_length=1, description='What to draw, for example "a face with red hair".')
 
 
-class TrainMappersParams(MapperJob):
+class TrainMappersParams(MapperJob, Claiming):
     """Latent mappers, one per attribute; the defaults are the published ones."""
 
     attributes: list[MapperAttribute] = Field(default_factory=list, description="What mappers shall learn.")
