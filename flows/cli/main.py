@@ -21,6 +21,7 @@ from flows.cli.verbs import (
     optimize,
     precompute,
     report,
+    server,
     trace,
     train_mappers,
     verify,
@@ -55,6 +56,16 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.command("trace")(trace.trace)
+
+server_app = typer.Typer(
+    help="The Prefect server of a site, with all that nights need.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+server_app.command("up")(server.up)
+server_app.command("down")(server.down)
+server_app.command("status")(server.status)
+app.add_typer(server_app, name="server")
 
 directions_app = typer.Typer(
     help="Look into a directions store; published files in and out.",

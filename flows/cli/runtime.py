@@ -107,7 +107,7 @@ class Runtime:
     def ready(self) -> None:
         """Return when the server answers. Raises ServerError when it ended, or does not answer in time."""
         begun = time.monotonic()
-        while not _healthy(f"{self.url}/health"):
+        while not answers(f"{self.url}/health"):
             if not self.own:
                 raise ServerError(
                     f"no Prefect server answers at {self.url}: start it with `prefect server start`, "
@@ -134,7 +134,17 @@ class Runtime:
             self._process.wait()
 
 
-def _healthy(url: str) -> bool:
+def wait_for_server(url: str) -> None:
+    """Return when a server that was just started answers. Raises ServerError when it does not in time."""
+    begun = time.monotonic()
+    while not answers(f"{url}/health"):
+        if time.monotonic() - begun > STARTUP_TIMEOUT:
+            raise ServerError(f"no Prefect server answers at {url} after {STARTUP_TIMEOUT:.0f} s")
+        time.sleep(0.3)
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP address answers, were it to ask for a password."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)
