@@ -44,6 +44,8 @@ def revival() -> AutomationCore:
         description=f"{why}: the run is Crashed; a deployment's run is scheduled again and goes on where it stopped.",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},
+            # other programs' runs may be silent for longer
+            match_related={"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.styleclip"},
             after={"prefect.flow-run.heartbeat"},
             expect=events,
             for_each={"prefect.resource.id"},

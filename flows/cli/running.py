@@ -29,6 +29,8 @@ def run_flow(runtime: Runtime, load: Callable[[], Callable[[P], R]], params: P) 
         raise Failed(str(error)) from error
     if runtime.own:
         print(f"Recorded in {runtime.database} (no Prefect server is set)", file=sys.stderr, flush=True)
+    from prefect import tags
+
     from flows.common.outcome import USER_ERRORS, RunFailed, ending
     from flows.common.reporting import line, one_line
     from storage.errors import DiskFull, FolderTaken, StoreCorrupt
@@ -38,7 +40,8 @@ def run_flow(runtime: Runtime, load: Callable[[], Callable[[P], R]], params: P) 
     flow = loaded.with_options(on_running=[*loaded.on_running_hooks, keep_listening])
     line.hope = runtime.alive
     try:
-        state = flow(params, return_state=True)
+        with tags("styleclip", "command-line"):
+            state = flow(params, return_state=True)
         result, name = state.result(raise_on_failure=False), state.message or state.name
         completed = state.is_completed()
     except Exception as error:

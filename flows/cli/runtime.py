@@ -29,6 +29,7 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
 }
 """The commands print their own progress and one line per mistake; the full log goes to the run in Prefect."""

@@ -18,6 +18,11 @@ from rich.table import Table
 
 P = ParamSpec("P")
 
+FIGURE = 20
+"""Columns no wider than this keep their width; wider ones hold words, and fold."""
+GAP = 1
+"""Blanks between two columns of a table."""
+
 DONE, RUN_FAILED, WRONG_CALL = 0, 1, 2
 
 
@@ -45,14 +50,39 @@ class Voice:
         self.console.print(text, markup=False)
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        """A small table for people; numbers stand to the right."""
-        # narrow enough for 80 columns; names are never cut, headings break between words
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
-        for index, column in enumerate(columns):
-            table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
-        for row in rows:
-            table.add_row(*row)
-        self.console.print(table)
+        """A small table for people; numbers stand to the right.
+
+        Figures are never cut and headings break between words: where a terminal is too narrow, the columns that do not
+        fit stand in a further table below, beside the first column again.
+        """
+        widths = [
+            max(map(len, [*heading.split(), *(row[place] for row in rows)]), default=1)
+            for place, heading in enumerate(columns)
+        ]
+        width = self.console.width - 2 * GAP  # the box has edges
+        first = min(widths[0], width // 3)
+        shown, parts = first, [[0]]
+        for place in range(1, len(columns)):
+            if shown + GAP + widths[place] > width and len(parts[-1]) > 1:
+                parts.append([0])
+                shown = first
+            parts[-1].append(place)
+            shown += GAP + widths[place]
+        for number, part in enumerate(parts):
+            table = Table(
+                title=title if number == 0 else None,
+                title_justify="left",
+                box=SIMPLE_HEAD,
+                pad_edge=False,
+                padding=0,
+            )
+            table.add_column(columns[0], overflow="fold", max_width=first)
+            for place in part[1:]:
+                figures = widths[place] if widths[place] <= FIGURE else None
+                table.add_column(columns[place], justify="right", overflow="fold", width=figures)
+            for row in rows:
+                table.add_row(*(row[place] for place in part))
+            self.console.print(table, soft_wrap=False)
 
     def finish(self, summary: object) -> None:
         """The machine's line, when it was asked for: a summary's fields, or a mapping."""

@@ -24,6 +24,15 @@ def cell(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
+def rounded(value: Any) -> Any:
+    """Numbers in rows of a table artifact, to four digits: the UI prints every digit that it gets."""
+    if isinstance(value, Mapping):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(each) for each in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows with the same keys → a markdown table."""
     if not rows:

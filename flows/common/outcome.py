@@ -8,7 +8,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
+from prefect import get_run_logger
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from flows.common.progress import RunProgress
@@ -19,6 +21,9 @@ from tasks.edit.summary import RunCounts
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+MOST_ATTEMPTS = 5
+"""Times that a run may be begun: the server starts silent ones again, and some may be what silences their machine."""
 
 USER_ERRORS = (StyleclipError, StorageError)
 
@@ -73,6 +78,11 @@ def one_line_failures(recipe: Callable[P, R]) -> Callable[P, R]:
         ending.result = None
         result: Any
         try:
+            if (flow_run.run_count or 0) > MOST_ATTEMPTS:
+                raise RunFailed(
+                    f"this run has ended without a word {MOST_ATTEMPTS} times and is not begun again: look at its log "
+                    "and at the machine's (memory?); a new run with the same parameters goes on where it stopped"
+                )
             result = ending.result = recipe(*args, **kwargs)
         except (*USER_ERRORS, RunFailed) as error:
             ending.result = error
@@ -119,8 +129,12 @@ def gather(futures: Iterable[PrefectFuture[R]], progress: RunProgress, again: st
 
 
 def too_many_failures(summary: RunCounts, allowed: float) -> None:
-    """Raise RunFailed when the share of failed rows is above `allowed`."""
-    rows, failed = summary.rows, summary.failed
+    """Say in the run's log how it ended, and raise RunFailed when the share of failed rows is above `allowed`."""
+    rows, failed, log = summary.rows, summary.failed, get_run_logger()
+    if failed:
+        log.warning("%d of %d rows failed (%s); results in %s", failed, rows, summary.reasons, summary.run)
+    else:
+        log.info("all %d rows are ok; results in %s", rows, summary.run)
     if rows and failed / rows > allowed:
         raise RunFailed(
             f"{failed} of {rows} rows failed ({summary.reasons}), more than the allowed share {allowed:g}; "

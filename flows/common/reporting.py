@@ -20,6 +20,8 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, get_current_settings
 
+from flows.common.artifacts import rounded
+
 PATIENCE = 600.0
 """Seconds that a run whose work is done waits for a server that does not answer."""
 EVERY = 1.0
@@ -77,7 +79,7 @@ def publish(create: Callable[..., Any], **content: Any) -> None:
     if not line.wait():
         return
     try:
-        create(**content)
+        create(**{name: rounded(value) if name == "table" else value for name, value in content.items()})
     except Exception as error:  # whatever it is, the run's results do not depend on it
         get_run_logger().warning("artifact %s could not be made: %s", content.get("key"), one_line(error))
 
