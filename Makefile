@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint typecheck imports pytest format demo server clean
+.PHONY: help setup test lint typecheck imports pytest test-faults format demo server clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ imports: $(STAMP) ## the import rule: flows → tasks → {styleclip, storage}
 
 pytest: $(STAMP) ## the tests alone; narrow with ARGS="-k resume"
 	$(BIN)/pytest $(ARGS)
+
+test-faults: $(STAMP) ## the tests that break things for minutes: servers, disks, second runs
+	$(BIN)/pytest -m faults $(ARGS)
 
 format: $(STAMP) ## let ruff reformat and mend what it can
 	$(BIN)/ruff check --fix .
