@@ -25,6 +25,7 @@ from flows.cli.verbs import (
     trace,
     train_mappers,
     verify,
+    workers,
 )
 
 GUIDE = """Edit whole folders of images by words.
@@ -90,6 +91,20 @@ mappers_app = typer.Typer(
 mappers_app.command("analyse")(train_mappers.analyse)
 mappers_app.command("export")(mappers.export)
 app.add_typer(mappers_app, name="mappers")
+
+workers_app = typer.Typer(
+    help="Workers of this machine for the runs of a Dask scheduler.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+workers_app.command("start")(workers.start)
+app.add_typer(workers_app, name="workers")
+
+
+@workers_app.callback()
+def _group() -> None:
+    """So that `start` stays a word of its own, although it is the only one."""
+
 
 bundle_app = typer.Typer(
     help="The sets of models that can be used.", no_args_is_help=True, rich_markup_mode=None

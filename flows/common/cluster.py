@@ -17,7 +17,7 @@ from distributed.security import Security
 from flows.common.crew import address_of, addresses, scheduler_gone
 from flows.forms.runners import Runner, RunnerError
 from storage.errors import StorageError
-from tasks.process.devices import environments, usual_workers
+from tasks.process.devices import environments, gpus_for, usual_workers
 from tasks.process.units import LOG, Sight, Unit, arrive
 
 PATIENCE = 60.0
@@ -48,7 +48,7 @@ def connected(runner: Runner, device: str, items: int, log: Any) -> Iterator[Cli
         if runner.cluster:
             cluster = _of_class(runner)
         else:
-            workers = min(runner.workers or usual_workers(device), items)
+            workers = min(runner.workers or usual_workers(gpus_for(device)), items)
             log.info("%d worker processes on this machine", workers)
             cluster = local_cluster(workers, device)
     try:
@@ -81,7 +81,7 @@ def local_cluster(workers: int, device: str) -> SpecCluster:
     return SpecCluster(
         workers={
             number: {"cls": Nanny, "options": {**each, "env": environment, "security": security}}
-            for number, environment in enumerate(environments(workers, device))
+            for number, environment in enumerate(environments(workers, gpus_for(device)))
         },
         # a unit whose worker has died comes back at once: the crew does it again, alone
         scheduler={
