@@ -7,11 +7,12 @@ import hashlib
 import os
 import re
 import stat
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -175,6 +176,31 @@ def write_bytes(uri: str, data: bytes, *, commit: bool = False) -> None:
             os.replace(temporary, target)
         if commit:
             durable.settle_folder(target.parent)
+
+
+@contextmanager
+def new_file(uri: str) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, for what is too large for the memory; it gets its name at the end of the block.
+
+    When the block raises there is no file. On object stores it is written on this machine first. Raises StorageError
+    when the place can never be written.
+    """
+    with explained(uri):
+        if is_remote(uri):
+            fs, path = filesystem(uri)
+            with tempfile.NamedTemporaryFile() as near:
+                yield near  # type: ignore[misc]
+                near.flush()
+                fs.put_file(near.name, path)
+            return
+        target = local_path(uri)
+        with durable.temporary(target, b"") as temporary:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        durable.settle_folder(target.parent)
 
 
 def remove(uri: str) -> None:

@@ -274,3 +274,31 @@ class CostsJob(_Directed):
 
     output: str = Field(default="runs/evaluate", description="Folder for the table.")
     batch: int = Field(default=16, ge=1, description="Images on the device at once.")
+
+
+class ExportJob(BaseModel):
+    """The good pairs of a run as a dataset that others open."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str = Field(description="Output folder of an edit run.")
+    output: str = Field(description="Folder for the dataset.")
+    to: Literal["imagefolder", "parquet", "webdataset"] = Field(
+        default="imagefolder",
+        description="imagefolder: pictures beside metadata.parquet; parquet: pictures in the tables; webdataset: tars.",
+    )
+    accept: str = Field(
+        default="",
+        description='Which rows, for example "identity > 0.8 and clip_gain > 0.1"; empty: all that are ok.',
+    )
+    split: str = Field(
+        default="train=1",
+        description="Names and shares, train=0.9,test=0.1; all edits of an image go to one split.",
+    )
+    source: Literal["auto", "input", "seen", "reconstruction"] = Field(
+        default="auto",
+        description="What stands beside an edit: the input file, the input as the models saw it (seen), or the "
+        "reconstruction; auto: the first that there is of seen, input, reconstruction.",
+    )
+    pack: int = Field(default=500, ge=1, le=100_000, description="Pairs in one file or folder.")
+    license: str = Field(default="other", description="License of the dataset, as Hugging Face names it.")

@@ -15,6 +15,7 @@ from flows.cli.verbs import (
     directions,
     edit,
     evaluate,
+    export,
     invert,
     latents,
     mappers,
@@ -55,6 +56,7 @@ app.command("invert")(invert.invert)
 app.command("train-mappers")(train_mappers.train_mappers)
 app.command("evaluate")(evaluate.evaluate)
 app.command("verify")(verify.verify)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("trace")(trace.trace)
 

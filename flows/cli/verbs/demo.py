@@ -87,5 +87,5 @@ def demo(
         f"{agreement.median_cosine:.3f} over {agreement.channels} channels, "
         f"{agreement.median_cosine_strong:.3f} over the tenth that moves pictures most."
     )
-    voice.say(f"Next:    open {output}/run/grid.jpg; then edit a folder of your own with `styleclip edit`")
+    voice.say(f"Next:    open {output}/run/report.html; then edit a folder of your own with `styleclip edit`")
     voice.finish(summary)

@@ -111,4 +111,4 @@ def report(voice: Voice, summary: EditSummary) -> None:
     output = summary.run
     voice.say(f"Images:  {output}/images/EDIT/ID.png")
     voice.say(f"Metrics: {output}/metrics    python: storage.read_metrics('{output}')")
-    voice.say(f"Next:    open {output}/grid.jpg, then try other strengths with another --output")
+    voice.say(f"Next:    open {output}/report.html, then try other strengths with another --output")
