@@ -13,7 +13,7 @@ from flows.common.progress import RunProgress
 from flows.common.runners import one_at_a_time
 from flows.forms.runs import PrecomputeParams
 from tasks.jobs import PrecomputeJob
-from tasks.precompute import FinishedStore, compute_block, finalize_store, prepare_store
+from tasks.precompute import FinishedStore, compute_block, finalize_store, prepare_store, take_readings
 
 AGAIN = "Run the same command again: only the missing blocks are computed."
 
@@ -35,7 +35,7 @@ class PrecomputeSummary(FinishedStore):
 )
 @one_line_failures
 def precompute(params: PrecomputeParams) -> PrecomputeSummary:
-    """Statistics, then one task per missing block of channels, then the finished directions.
+    """Statistics, then one task per missing block of channels, then readings and the finished directions.
 
     A run that was stopped before computes the missing blocks alone.
     """
@@ -48,6 +48,7 @@ def precompute(params: PrecomputeParams) -> PrecomputeSummary:
     ) as progress:
         futures = compute_block.map(unmapped(job), state.missing)
         done = gather(futures, progress, AGAIN)
+    take_readings(job)
     summary = PrecomputeSummary(
         **asdict(finalize_store(job)),
         blocks=state.blocks,

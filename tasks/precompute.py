@@ -30,7 +30,7 @@ from styleclip.seeds import sample_z
 from tasks.jobs import PrecomputeJob
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
-from tasks.process.models import bundle
+from tasks.process.models import bundle, readings
 from tasks.process.retries import RETRIES, RETRY_SECONDS, worth_another_try
 
 
@@ -223,6 +223,16 @@ def compute_block(job: PrecomputeJob, block: int) -> BlockDone:
         seconds=time.perf_counter() - begun,
         batch=2 * sizes.size if sizes.halvings else job.batch,
     )
+
+
+@task(name="readings", task_run_name="readings of {job.output}")
+@device_limit()
+def take_readings(job: PrecomputeJob) -> int:
+    """What CLIP sees in a few thousand pictures of the generator: strengths are found by it. Their number.
+
+    Does nothing where the store keeps them already.
+    """
+    return len(readings(job.output, bundle(job.bundle, job.device)))
 
 
 @task(name="finalize store", task_run_name="finalize {job.output}")
