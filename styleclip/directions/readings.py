@@ -21,7 +21,7 @@ from styleclip.seeds import sample_z
 READINGS = 2000
 """Samples: of a thing that one picture in ten shows there are 200."""
 READINGS_SEED = 0
-SHORT = 0.01
+SHORT = 0.03
 """An edited picture may fall short of the median picture of the target by this share of the way to the others: the last
 bit of it costs most."""
 RARE = 0.95

@@ -20,8 +20,8 @@ from styleclip.methods.face import Edited, InvertedBatch, Setting
 from styleclip.methods.strength import Search, readings_fingerprint, seek_strength
 from styleclip.methods.words import Wording, embed_words
 
-FIRST, LARGEST = 3.0, 12.0
-"""α that a search begins with, and the largest that it tries."""
+FIRST = 3.0
+"""α that a search begins with; the largest that it tries is four times as large."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def compile_direction(setting: Setting, edit: GlobalEdit) -> DirectedEdit:
         fingerprint |= {"readings": readings_fingerprint(setting.readings)}
     edit, found = _chosen(setting, edit, wording, aim)
     step = expand(setting.models.generator.layout, found.delta)
-    alpha = LARGEST if isinstance(edit.alpha, str) else edit.alpha
+    alpha = FIRST if isinstance(edit.alpha, str) else edit.alpha
     if not bool(torch.isfinite(alpha * step).all()):
         raise EditError(f"the direction is not finite; are the directions of {channels.origin} sound?")
-    search = None if aim is None else Search(aim.value, wording.direction, FIRST, LARGEST)
+    search = None if aim is None else Search(aim.value, wording.direction, FIRST)
     return DirectedEdit(edit, wording, step, found.channels_used, found.beta, search, fingerprint)
 
 
@@ -87,7 +87,7 @@ def _chosen(
         return edit, _direction(edit, known, dt, None, CHANNELS)
     choice = fewest_channels(
         setting.models,
-        Search(aim.value, dt, FIRST, LARGEST),
+        Search(aim.value, dt, FIRST),
         aim.rows,
         lambda count: _direction(edit, known, dt, None, count),
     )

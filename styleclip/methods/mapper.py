@@ -21,8 +21,8 @@ from styleclip.methods.strength import Search, readings_fingerprint, seek_streng
 from styleclip.methods.words import Wording, embed_words
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
-FIRST, LARGEST = 0.7, 2.5
-"""α that a search begins with, and the largest that it tries: the training aims at 1."""
+FIRST = 0.6
+"""α that a search begins with; the largest that it tries is four times as large. The training aims at 1."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,6 @@ def compile_mapper(setting: Setting, edit: MapperEdit) -> MappedEdit:
     mapper, wording, search = mapper.to(models.device), embed_words(models, edit), None
     if edit.alpha == "auto":
         aim = aim_of(setting.readings, wording.direction)
-        search = Search(aim.value, wording.direction, FIRST, LARGEST)
+        search = Search(aim.value, wording.direction, FIRST)
         fingerprint["readings"] = readings_fingerprint(setting.readings)
     return MappedEdit(edit, wording, mapper, card.seconds or None, search, fingerprint)
