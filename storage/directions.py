@@ -267,7 +267,7 @@ class DirectionStore:
                     self._group, "readings", readings.shape, "float16", ("sample", "embedding"),
                     rows=len(readings), chunk=len(readings),
                 )  # fmt: skip
-            arrays.write_rows(self.uri, self._array("readings"), slice(None), readings.astype(np.float16))
+            arrays.write_rows(self.uri, self._array("readings"), slice(0, len(readings)), readings.astype(np.float16))
             # Its mark is written after the array, as for blocks.
             self._group.attrs["readings"] = len(readings)
         self.attrs["readings"] = len(readings)
