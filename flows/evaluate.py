@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
@@ -15,6 +17,7 @@ from tasks.evaluate.score import evaluate_edit
 from tasks.evaluate.tables import Scores, read_strengths, write_scores
 from tasks.jobs import EvaluateJob
 
+CHOSEN: Literal["chosen"] = "chosen"
 AGAIN = "Run the same command again."
 
 
@@ -28,12 +31,16 @@ AGAIN = "Run the same command again."
 def evaluate(params: EvaluateParams) -> Scores:
     """One task per (method, edit), then the table: evaluation.parquet, strengths.json and an artifact."""
     job = EvaluateJob.of(params)
-    known = read_strengths(params.strengths) if params.strengths else {}
+    chosen = params.strengths == CHOSEN
+    known = read_strengths(params.strengths) if params.strengths and not chosen else {}
+    otherwise: Literal["auto", "chosen"] = CHOSEN if chosen else "auto"
     pairs = [(edit, method) for method in params.methods for edit in params.edits]
     with RunProgress(
         artifact_key("evaluate-progress", params.output), "scored", len(pairs), unit="edits"
     ) as progress:
-        futures = [evaluate_edit.submit(job, edit, method, known.get(edit)) for edit, method in pairs]
+        futures = [
+            evaluate_edit.submit(job, edit, method, known.get(edit, otherwise)) for edit, method in pairs
+        ]
         table = gather(futures, progress, AGAIN)
     scores = write_scores(params.output, table)
     publish(

@@ -16,7 +16,7 @@ from flows.common.reporting import publish
 from flows.common.runners import carry_out, one_at_a_time
 from flows.forms.runs import PrecomputeParams
 from tasks.jobs import PrecomputeJob
-from tasks.precompute import PRECOMPUTE, FinishedStore, finalize_store, prepare_store
+from tasks.precompute import PRECOMPUTE, FinishedStore, finalize_store, prepare_store, take_readings
 
 AGAIN = "Run the same command again: only the missing blocks are computed."
 
@@ -40,7 +40,7 @@ class PrecomputeSummary(FinishedStore):
 @one_line_failures
 @alone
 def precompute(params: PrecomputeParams) -> PrecomputeSummary:
-    """Statistics, then every missing block of channels, then the finished directions.
+    """Statistics, then every missing block of channels, then readings and the finished directions.
 
     A run that was stopped before computes the missing blocks alone, and those whose files are damaged.
     """
@@ -57,6 +57,7 @@ def precompute(params: PrecomputeParams) -> PrecomputeSummary:
         "blocks",
     ) as progress:
         done = carry_out(PRECOMPUTE, job, state.missing, params.runner, progress, AGAIN)
+    take_readings(job)
     summary = PrecomputeSummary(
         **asdict(finalize_store(job)),
         blocks=state.blocks,

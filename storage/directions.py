@@ -36,8 +36,9 @@ class DirectionStore:
 
     Arrays: `sum` [C, D] of unit differences, `count` [C], `resultant` [C] (‖sum‖ / count), `magnitude` [C, D] (sum of
     the differences before they are made unit), `style_mean` [C], `style_std` [C], `layer` [C], `channel` [C],
-    finished `directions` [C, D], and `done` [blocks]. A block is one shard, so that two writers never share one, and
-    its done mark is written after its data. Dimensions are named, so that xarray opens the store.
+    finished `directions` [C, D], `done` [blocks], and `readings` [N, D], unit embeddings of the generator's own
+    pictures, in stores that have been used since these are kept. A block is one shard, so that two writers never
+    share one, and its done mark is written after its data. Dimensions are named, so that xarray opens the store.
 
     Every reader raises StoreCorrupt, with the name of the file, for damaged and for lost files.
     """
@@ -250,6 +251,28 @@ class DirectionStore:
             return None
         mean, std = (self._read(name) for name in TORGB_ARRAYS)
         return mean, std
+
+    @property
+    def readings(self) -> np.ndarray | None:
+        """Unit embeddings of the generator's own pictures, float32 [N, D]; None where they are not kept yet."""
+        if not self.attrs.get("readings"):
+            return None
+        return self._read("readings").astype(np.float32)
+
+    def keep_readings(self, readings: np.ndarray) -> None:
+        """Keep readings [N, D], as float16. Raises StorageError where the store cannot be written."""
+        with uris.explained(self.uri):
+            if "readings" not in self._group:
+                arrays.make_array(
+                    self._group, "readings", readings.shape, "float16", ("sample", "embedding"),
+                    rows=len(readings), chunk=len(readings),
+                )  # fmt: skip
+            arrays.write_rows(
+                self.uri, self._array("readings"), slice(0, len(readings)), readings.astype(np.float16)
+            )
+            # Its mark is written after the array, as for blocks.
+            self._group.attrs["readings"] = len(readings)
+        self.attrs["readings"] = len(readings)
 
     @property
     def resultant(self) -> np.ndarray:

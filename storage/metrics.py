@@ -15,7 +15,7 @@ from storage.errors import StorageError, StoreCorrupt
 
 SCHEMA_VERSION = 4
 """2: optimization and mappers (space, steps, lambda_*, learning_rate, relative, mapper), batch. 3: unknown_words. 4:
-sha256 of pictures, markings of inputs. Older ones are read, too."""
+sha256 of pictures, markings of inputs; channels_why, aim, reached_value, reached. Older ones are read, too."""
 
 KEYS = [
     ("image_id", pa.string()),
@@ -34,6 +34,10 @@ VALUES = [
     ("alpha", pa.float64()),
     ("beta", pa.float64()),
     ("channels_used", pa.int64()),
+    ("channels_why", pa.string()),
+    ("aim", pa.float64()),
+    ("reached_value", pa.float64()),
+    ("reached", pa.bool_()),
     ("space", pa.string()),
     ("steps", pa.int64()),
     ("lambda_l2", pa.float64()),

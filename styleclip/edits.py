@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from styleclip.settings import OptimizationSettings
+
+Auto = Literal["auto"]
+CHANNELS = 20
+"""How many channels move where α is a number and nothing else is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,25 +42,33 @@ class GlobalEdit(Edit):
     """Global directions (paper §6): alpha in standard deviations of the strongest channel; beta, or where it is None
     a number of channels, chooses which ones move.
 
+    alpha "auto": for each picture the smallest that does it. channels "auto": as few as do it; with an α that is a
+    number, `CHANNELS`. why: what made the choice, where it was made for the user.
     method "global" is the paper's; "global-weighted" weighs channels by how much they move pictures.
     """
 
     method: str = "global"
-    alpha: float = 4.0
+    alpha: float | Auto = "auto"
     beta: float | None = None
-    channels: int | None = 20
+    channels: int | Auto | None = "auto"
+    why: str = ""
 
     latent_space: ClassVar[str] = "S"
     input_dependent: ClassVar[bool] = False
 
+    def to_plan(self) -> dict[str, Any]:
+        # plans of edits whose channels were given stay what they were
+        return {name: value for name, value in super().to_plan().items() if name != "why" or value}
+
 
 @dataclass(frozen=True, kw_only=True)
 class MapperEdit(Edit):
-    """Latent mapper (paper §5): a file, or the name of one that the bundle ships; alpha: factor of its step."""
+    """Latent mapper (paper §5): a file, or the name of one that the bundle ships; alpha: factor of its step, "auto":
+    for each picture the smallest that does it."""
 
     method: str = "mapper"
     mapper: str
-    alpha: float = 1.0
+    alpha: float | Auto = "auto"
 
     latent_space: ClassVar[str] = "W+"
 

@@ -254,8 +254,9 @@ class EvaluateJob(_Directed):
     output: str = Field(default="runs/evaluate", description="Folder for the table and the pictures.")
     images: int = Field(default=240, ge=1, description="Held-out avatars that are scored.")
     choose_images: int = Field(
-        default=48, ge=1, description="Other held-out avatars that strengths are chosen on."
+        default=48, ge=1, description="Other held-out avatars that strengths are chosen on, where they are."
     )
+    seed: int = Field(default=14, ge=2, description="Which held-out avatars are scored.")
 
 
 class CompareJob(EvaluateJob):

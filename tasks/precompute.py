@@ -30,7 +30,7 @@ from styleclip.seeds import sample_z
 from tasks.jobs import PrecomputeJob
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
-from tasks.process.models import bundle
+from tasks.process.models import bundle, readings
 from tasks.process.plans import package_version
 from tasks.process.units import Sight, Unit
 
@@ -234,6 +234,16 @@ def missing_blocks(job: PrecomputeJob) -> list[int]:
 PRECOMPUTE = Unit(
     name="block of channels", noun="block", work=compute_block, sight=look, missing=missing_blocks
 )
+
+
+@task(name="readings", task_run_name="readings of {job.output}")
+@device_limit()
+def take_readings(job: PrecomputeJob) -> int:
+    """What CLIP sees in a few thousand pictures of the generator: strengths are found by it. Their number.
+
+    Does nothing where the store keeps them already.
+    """
+    return len(readings(job.output, bundle(job.bundle, job.device)))
 
 
 @task(name="finalize store", task_run_name="finalize {job.output}")

@@ -7,7 +7,8 @@ blamed on the edit.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -26,17 +27,22 @@ from avatars.world.attributes import (
     visible,
 )
 from avatars.world.captions import NEUTRAL, prompt
+from avatars.world.phrases import said
 from avatars.world.samples import sample_pictures
 from styleclip.bundles.load import Bundle
 from styleclip.directions.style import StyleDirection, expand, style_direction, weighted_style_direction
 from styleclip.directions.text import text_direction
+from styleclip.methods import GlobalEdit, InvertedBatch, Setting, compile_edit
+from styleclip.methods.direction import DirectedEdit
+from styleclip.methods.measures import see
 from styleclip.metrics import clip_similarity, identity_similarity
 
 ALPHAS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0)
 CHANNELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 MARGIN = 0.5
 """Of the room between an aim and perfection; a strength that keeps so far from both aims is good enough."""
-CHOOSE_SEED, SCORE_SEED = 1, 2
+CHOOSE_SEED = 1
+WORDS_BATCH = 16
 UNNAMED = {COLUMN[name] for name in QUANTITIES} - {COLUMN[statement.quantity] for statement in STATEMENTS}
 WANTED_SUCCESS, ALLOWED_CHANGE = 0.90, 0.05
 
@@ -54,7 +60,8 @@ class Score:
     """One edit on many avatars, all as shares or means over the pictures that could show the target and did not.
 
     `worst_change` is the largest mean |change| among unrelated named quantities (each in [0, 1]), `worst` its name;
-    `flipped` the largest share of pictures in which an unrelated quantity crosses the middle clearly.
+    `flipped` the largest share of pictures in which an unrelated quantity crosses the middle clearly; `followed` the
+    share that CLIP saw reach the aim, where a strength was looked for and `alpha` is the median of what was found.
     """
 
     edit: str
@@ -70,6 +77,7 @@ class Score:
     flipped: float
     identity: float
     clip_gain: float
+    followed: float = float("nan")
 
     @property
     def reached(self) -> bool:
@@ -100,6 +108,12 @@ def related(statement: Statement) -> set[int]:
 def editable(statement: Statement, quantities: Tensor) -> Tensor:
     """bool [N]: the statement is not true yet and could be seen (a bald head has no hair colour to change)."""
     return ~statement.holds(quantities) & (visible(quantities)[:, COLUMN[statement.quantity]] > 0)
+
+
+def editable_by(claims: Sequence[Statement], quantities: Tensor) -> Tensor:
+    """bool [N]: not all claims are true yet, and every one that is not could be seen."""
+    each = torch.stack([claim.holds(quantities) | editable(claim, quantities) for claim in claims])
+    return each.all(dim=0) & ~torch.stack([claim.holds(quantities) for claim in claims]).all(dim=0)
 
 
 def unrelated_change(statement: Statement, before: Tensor, after: Tensor) -> Tensor:
@@ -195,34 +209,80 @@ class Evaluation:
         return best
 
     @torch.no_grad()
-    def score(self, edit: str, strength: Strength, pictures: Pictures, method: str = "global") -> Score:
-        """Score one edit on pictures that chose nothing."""
-        statement = STATEMENT[edit]
-        rows = editable(statement, pictures.quantities)
-        before = pictures.quantities[rows]
+    def score(
+        self, edit: str, strength: Strength, pictures: Pictures, method: str = "global"
+    ) -> tuple[Score, Tensor]:
+        """Score one edit of a given strength on pictures that chose nothing; and the edited ones [n, 3, H, W]."""
+        rows = editable(STATEMENT[edit], pictures.quantities)
         direction = self.direction(edit, strength.channels, method)
-        source = pictures.reconstruction[rows]
         image = self.draw(pictures.styles[rows], direction, strength.alpha)
+        how = {"edit": edit, "method": method, "alpha": strength.alpha}
+        score = self.judged(
+            how, direction.channels_used, direction.beta, prompt(edit), [STATEMENT[edit]], pictures, image
+        )
+        return score, image
+
+    @torch.no_grad()
+    def score_words(
+        self, edit: str, setting: Setting, pictures: Pictures, method: str = "global"
+    ) -> tuple[Score, Tensor]:
+        """Score what the words of an edit do when nothing else is said; and the edited pictures [n, 3, H, W].
+
+        edit: a statement about avatars, or one of `avatars.world.phrases`.
+        """
+        words, claims = said(edit)
+        rows = editable_by(claims, pictures.quantities)
+        compiled = compile_edit(setting, GlobalEdit(method=method, target=words, neutral=NEUTRAL))
+        assert isinstance(compiled, DirectedEdit)
+        parts = []
+        for s, source in zip(
+            pictures.styles[rows].split(WORDS_BATCH),
+            pictures.reconstruction[rows].split(WORDS_BATCH),
+            strict=True,
+        ):
+            # global edits look at styles alone: w is not asked for
+            parts.append(compiled.apply(self.bundle, InvertedBatch(s, s, see(self.bundle, source))))
+        image = torch.cat([part.images for part in parts]).clamp(-1, 1)
+        alpha = float(torch.cat([part.measures["alpha"] for part in parts]).median())
+        how = {"edit": edit, "method": method, "alpha": alpha}
+        score = self.judged(how, compiled.channels_used, compiled.beta, words, claims, pictures, image)
+        reached = torch.cat([part.measures["reached"] for part in parts])
+        return replace(score, followed=float(reached.float().mean())), image
+
+    def judged(
+        self,
+        how: Mapping[str, Any],
+        channels: int,
+        beta: float,
+        words: str,
+        claims: Sequence[Statement],
+        pictures: Pictures,
+        image: Tensor,
+    ) -> Score:
+        """What the scorer makes of edited pictures [n, 3, H, W] of those that could show all claims and did not."""
+        rows = editable_by(claims, pictures.quantities)
+        before, source = pictures.quantities[rows], pictures.reconstruction[rows]
         after = torch.cat([self.scorer(part) for part in image.split(50)])
-        mean = unrelated_change(statement, before, after)
+        # a quantity that any of the claims may change is held against none
+        mean = torch.stack([unrelated_change(claim, before, after) for claim in claims]).amin(dim=0)
+        flipped = torch.stack([clearly_flipped(claim, before, after) for claim in claims]).amin(dim=0)
+        unrelated = len(mean) - len(set().union(*(related(claim) for claim in claims)))
         clip, identity = self.bundle.clip, self.bundle.identity
-        text = clip.encode_text([prompt(edit)])
+        text = clip.encode_text([words])
         gain = clip_similarity(clip.encode_image(image), text) - clip_similarity(
             clip.encode_image(source), text
         )
         worst = int(mean.argmax())
         return Score(
-            edit=edit,
-            method=method,
-            alpha=strength.alpha,
-            channels=direction.channels_used,
-            beta=direction.beta,
+            **how,
+            channels=channels,
+            beta=beta,
             pictures=int(rows.sum()),
-            success=float(statement.holds(after).float().mean()),
+            success=float(torch.stack([claim.holds(after) for claim in claims]).all(dim=0).float().mean()),
             worst_change=float(mean[worst]),
             worst=QUANTITIES[worst],
-            mean_change=float(mean.sum() / (len(mean) - len(related(statement)))),
-            flipped=float(clearly_flipped(statement, before, after).max()),
+            mean_change=float(mean.sum() / unrelated),
+            flipped=float(flipped.max()),
             identity=float("nan")
             if identity is None
             else float(identity_similarity(identity(source), identity(image)).mean()),

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from styleclip.edits import Edit, GlobalEdit, MapperEdit, OptimizeEdit
+from styleclip.edits import CHANNELS, Auto, Edit, GlobalEdit, MapperEdit, OptimizeEdit
 from styleclip.settings import OptimizationSettings
 
 TARGET = 'What the image shall show, for example "a face with red hair".'
@@ -97,12 +97,15 @@ class GlobalForm(_Form):
         description="global: the directions of the paper; global-weighted: channels weighted by how much they move.",
     )
     target: str = Field(min_length=1, description=TARGET)
-    alpha: float | list[float] = Field(
+    alpha: Auto | float | list[float] = Field(
         default=GlobalEdit.alpha,
-        description="Strength in standard deviations of the strongest channel; negative turns the edit around.",
+        description="auto: for each picture the smallest strength that does it. Or a number, in standard deviations of "
+        "the strongest channel; negative turns the edit around.",
     )
-    channels: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] = Field(
-        default=20, description="How many channels may move: those that answer most strongly to the words."
+    channels: Auto | Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] = Field(
+        default="auto",
+        description="How many channels may move: those that answer most strongly to the words. auto: as few as do it; "
+        f"where alpha is a number, {CHANNELS}.",
     )
     beta: Annotated[float, Field(ge=0, le=1)] | list[Annotated[float, Field(ge=0, le=1)]] = Field(
         default=0.0,
@@ -123,12 +126,13 @@ class GlobalForm(_Form):
         )
 
     def strengths(self) -> list[tuple[str, dict[str, Any]]]:
+        channels = CHANNELS if self.channels == "auto" and self.alpha != "auto" else self.channels
         if self.by_beta:
             chosen = [(f"b{beta:g}", {"beta": beta, "channels": None}) for beta in listed(self.beta)]
         else:
-            chosen = [(f"c{count}", {"beta": None, "channels": count}) for count in listed(self.channels)]
+            chosen = [(f"c{count}", {"beta": None, "channels": count}) for count in listed(channels)]
         return [
-            (f"a{alpha:g}_{suffix}", {"alpha": alpha} | choice)
+            (f"{_of_alpha(alpha)}_{suffix}", {"alpha": alpha} | choice)
             for alpha in listed(self.alpha)
             for suffix, choice in chosen
         ]
@@ -147,10 +151,13 @@ class MapperForm(_Form):
         min_length=1, description="File of a trained mapper, or the name of one that the bundle ships."
     )
     target: str = Field(default="", description=f"{TARGET} Empty: what the mapper was trained for.")
-    alpha: float | list[float] = Field(default=MapperEdit.alpha, description="Factor of the mapper's step.")
+    alpha: Auto | float | list[float] = Field(
+        default=MapperEdit.alpha,
+        description="Factor of the mapper's step; auto: for each picture the smallest that does it.",
+    )
 
     def strengths(self) -> list[tuple[str, dict[str, Any]]]:
-        return [(f"a{alpha:g}", {"alpha": alpha}) for alpha in listed(self.alpha)]
+        return [(_of_alpha(alpha), {"alpha": alpha}) for alpha in listed(self.alpha)]
 
     def edit(self, name: str, neutral: str, strengths: Mapping[str, Any]) -> MapperEdit:
         return MapperEdit(
@@ -291,6 +298,10 @@ _ADAPTER: TypeAdapter[AnyForm] = TypeAdapter(EditForm)
 def edit_form(**values: Any) -> AnyForm:
     """The form of the method that `values` name. Raises pydantic's ValidationError."""
     return _ADAPTER.validate_python(values)
+
+
+def _of_alpha(alpha: float | Auto) -> str:
+    return "auto" if isinstance(alpha, str) else f"a{alpha:g}"
 
 
 def listed(value: Any) -> list[Any]:

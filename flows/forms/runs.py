@@ -98,11 +98,14 @@ class EvaluateParams(EvaluateJob):
     """The edits of the embedded world, scored by a judge that guided nothing."""
 
     edits: list[str] = Field(
-        default=list(EVALUATED), min_length=1, description="Which statements about avatars to edit in."
+        default=list(EVALUATED),
+        min_length=1,
+        description="Which statements about avatars to edit in, or phrases of avatars/world/phrases.py.",
     )
     strengths: str | None = Field(
         default=None,
-        description="JSON file of strengths per edit to use as they are, instead of choosing them.",
+        description="Empty: words alone, each picture finds its own. chosen: per edit, on other avatars by another "
+        "judge. Or the strengths.json of an earlier evaluation.",
     )
     methods: list[Literal["global", "global-weighted"]] = Field(
         default=["global"],

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from styleclip.bundles.load import Bundle
 from styleclip.directions import ChannelDirections
+from styleclip.directions.readings import sample_readings
 from styleclip.edits import Edit
 from styleclip.errors import BundleError, EditError
 from styleclip.methods.measures import Seen
@@ -43,17 +44,27 @@ def local_file(name: str) -> Iterator[Path]:
 class Setting:
     """What edits are compiled with: models, and how to get at directions and at mapper files when a method asks.
 
-    `load_directions` raises BundleError where there are none; `mapper_file` holds a local file while its block runs.
+    `load_directions` raises BundleError where there are none; `load_readings` gives readings that were kept, None: they
+    are taken anew; `mapper_file` holds a local file while its block runs.
     """
 
     models: Bundle
     load_directions: Callable[[], ChannelDirections] = no_directions
     mapper_file: Callable[[str], AbstractContextManager[Path]] = local_file
+    load_readings: Callable[[], Tensor] | None = None
 
     @cached_property
     def channel_directions(self) -> ChannelDirections:
         """Δi_c of the models, loaded when first asked for."""
         return self.load_directions()
+
+    @cached_property
+    def readings(self) -> Tensor:
+        """Unit CLIP embeddings [N, D] of the generator's own pictures: what strengths are found by."""
+        if self.load_readings is not None:
+            return self.load_readings()
+        models = self.models
+        return sample_readings(models.generator, models.clip, models.truncation_psi)
 
 
 @dataclass(frozen=True)

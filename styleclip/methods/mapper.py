@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,42 +12,55 @@ from torch import Tensor
 
 from styleclip.bundles.load import Bundle, file_sha256
 from styleclip.checkpoints.mappers import MapperCard, load_mapper
+from styleclip.directions.readings import aim_of
 from styleclip.edits import MapperEdit
 from styleclip.errors import BundleError, EditError
 from styleclip.mappers import LatentMapper
 from styleclip.methods.face import Edited, InvertedBatch, Setting
+from styleclip.methods.strength import Search, readings_fingerprint, seek_strength
 from styleclip.methods.words import Wording, embed_words
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
+FIRST = 0.6
+"""α that a search begins with; the largest that it tries is four times as large. The training aims at 1."""
 
 
 @dataclass(frozen=True)
 class MappedEdit:
-    """G(w + α·0.1·M(w)); `training_seconds` is what the mapper's card says that its training took."""
+    """G(w + α·0.1·M(w)); `training_seconds` is what the mapper's card says that its training took; `search` says what
+    α is looked for, and is None where it is given."""
 
     edit: MapperEdit
     wording: Wording
     mapper: LatentMapper
     training_seconds: float | None
+    search: Search | None
     fingerprint: Mapping[str, str]
 
     @property
     def columns(self) -> dict[str, Any]:
         """α and which mapper."""
-        return {"alpha": self.edit.alpha, "mapper": self.edit.mapper}
+        return {"alpha": None if self.search else self.edit.alpha, "mapper": self.edit.mapper}
 
     def apply(self, models: Bundle, batch: InvertedBatch) -> Edited:
-        """One pass of the mapper, one of the generator."""
-        styles = self._styles(models, batch)
+        """One pass of the mapper and one of the generator, or a search in a few."""
+        styles_at = self._styles(models, batch)
+        if self.search is not None:
+            return seek_strength(models, batch, self.search, styles_at)
+        assert not isinstance(self.edit.alpha, str)
+        styles = styles_at(self.edit.alpha)
         return Edited(models.generator.synthesize(styles), styles)
 
-    def _styles(self, models: Bundle, batch: InvertedBatch) -> Tensor:
-        alpha = self.edit.alpha
+    def _styles(self, models: Bundle, batch: InvertedBatch) -> Callable[[Tensor | float], Tensor]:
+        """α, a number or [n, 1] → the styles of every image; the mapper itself is asked once."""
         if self.mapper.config.space != "s":
-            return models.generator.styles(batch.w + alpha * self.mapper.steps(batch.w)[0])
+            steps = self.mapper.steps(batch.w)[0]
+            return lambda alpha: models.generator.styles(
+                batch.w + (alpha[..., None] if isinstance(alpha, Tensor) else alpha) * steps
+            )
         columns = models.generator.layout.conv.to(batch.s.device)
-        moved = batch.s[:, columns] + alpha * self.mapper.steps(batch.s[:, columns])[0]
-        return batch.s.index_copy(1, columns, moved)
+        steps = self.mapper.steps(batch.s[:, columns])[0]
+        return lambda alpha: batch.s.index_copy(1, columns, batch.s[:, columns] + alpha * steps)
 
 
 @contextmanager
@@ -94,5 +107,9 @@ def compile_mapper(setting: Setting, edit: MapperEdit) -> MappedEdit:
     if not (target := edit.target or card.target):
         raise EditError(f"{edit.mapper} does not say what it was trained for: give the edit a 'target'")
     edit = replace(edit, target=target)
-    mapper = mapper.to(models.device)
-    return MappedEdit(edit, embed_words(models, edit), mapper, card.seconds or None, fingerprint)
+    mapper, wording, search = mapper.to(models.device), embed_words(models, edit), None
+    if edit.alpha == "auto":
+        aim = aim_of(setting.readings, wording.direction)
+        search = Search(aim.value, wording.direction, FIRST)
+        fingerprint["readings"] = readings_fingerprint(setting.readings)
+    return MappedEdit(edit, wording, mapper, card.seconds or None, search, fingerprint)

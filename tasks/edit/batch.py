@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class EditedPart:
     """
 
     positions: list[int]
-    measures: dict[str, list[float]]
+    measures: dict[str, list[Any]]
     failures: dict[int, Failure]
     curves: dict[str, np.ndarray]
     batch: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -153,13 +154,15 @@ def _apply(shop: Shop, edit: CompiledEdit, size: Halving, inverted: InvertedBatc
     batch.failures.append(failures)
 
 
-def on_host(measures: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    """Measures, each [n] on the device, as numbers, whole ones as such: one transfer for all of them."""
+def on_host(measures: Mapping[str, Tensor]) -> dict[str, list[Any]]:
+    """Measures, each [n] on the device, as numbers, whole ones and truths as such: one transfer for all of them."""
     if not measures:
         return {}
     table = torch.stack([values.double() for values in measures.values()]).tolist()
     return {
-        name: row if values.is_floating_point() else [int(value) for value in row]
+        name: row
+        if values.is_floating_point()
+        else [bool(value) if values.dtype == torch.bool else int(value) for value in row]
         for (name, values), row in zip(measures.items(), table, strict=True)
     }
 

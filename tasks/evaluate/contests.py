@@ -22,7 +22,7 @@ def avatar_contest(edit: str, methods: Sequence[str]) -> list[dict[str, Any]]:
     settings: dict[str, dict[str, Any]] = {
         "global": {"alpha": alpha, "channels": channels},
         "global-weighted": {"alpha": alpha, "channels": channels},
-        "mapper": {"mapper": mappers.get(edit)},
+        "mapper": {"mapper": mappers.get(edit), "alpha": 1.0},
         "optimize": shipped_optimization(edit),
     }
     if "mapper" in methods and edit not in mappers:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatars.judging.evaluation import CHOOSE_SEED, SCORE_SEED
+from avatars.judging.evaluation import CHOOSE_SEED
 from avatars.judging.judges import Judge, Role, load_judge
 from avatars.judging.probe import AttributeProbe
 from avatars.world.captions import statement_of
@@ -79,7 +79,7 @@ def sources(job: CompareJob, edit: CompiledEdit) -> Sources:
     if job.folder is None:
         choose, score = (
             _avatars(job.bundle, job.device, count, seed, job.batch)
-            for count, seed in ((job.choose_images, CHOOSE_SEED), (job.images, SCORE_SEED))
+            for count, seed in ((job.choose_images, CHOOSE_SEED), (job.images, job.seed))
         )
         statement = statement_of(target)
         if statement is None:

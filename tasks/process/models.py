@@ -6,16 +6,22 @@ import functools
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from storage import uris
 from storage.directions import DirectionStore
+from storage.errors import StorageError
 from storage.numpy_files import read_file
 from styleclip.bundles.load import Bundle, load_bundle, read_bundle
 from styleclip.directions import ChannelDirections
+from styleclip.directions.readings import sample_readings
 from styleclip.errors import BundleError, StyleclipError
 from styleclip.methods.face import Setting, local_file
+from styleclip.precision import computing_in
 
 _LOADING = threading.Lock()
 
@@ -60,9 +66,30 @@ def _directions(uri: str, _stamp: object, models: Bundle) -> ChannelDirections:
 
 def setting(name: str, device: str, uri: str | None) -> Setting:
     """What edits are compiled with: the bundle, the directions at `uri` or those that it ships, and files anywhere."""
+    models = bundle(name, device)
     return Setting(
-        bundle(name, device), lambda: directions(store_of(name, device, uri), name, device), mapper_file
+        models,
+        lambda: directions(store_of(name, device, uri), name, device),
+        mapper_file,
+        lambda: readings(uri or models.directions, models),
     )
+
+
+@functools.lru_cache(maxsize=4)
+def readings(uri: str | Path | None, models: Bundle) -> Tensor:
+    """Unit CLIP embeddings [N, D] of the generator's pictures: those that the store at `uri` keeps, or taken now.
+
+    They are kept there from then on, if the store can be written.
+    """
+    store = DirectionStore.open(str(uri)) if uri else None
+    if store is not None and (kept := store.readings) is not None:
+        return torch.from_numpy(kept).to(models.device)
+    with computing_in("float32"):
+        taken = sample_readings(models.generator, models.clip, models.truncation_psi)
+    if store is not None:
+        with suppress(StorageError):
+            store.keep_readings(taken.cpu().numpy())
+    return taken
 
 
 @contextmanager

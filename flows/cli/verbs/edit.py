@@ -40,8 +40,8 @@ def edit(
     shard. The same folder with other edits or models needs another --output.
 
     \b
-    One edit:
-      styleclip edit photos/ -o runs/red -t "a face with red hair" --alpha 4 --channels 20
+    One edit, as strong as each picture needs it:
+      styleclip edit photos/ -o runs/red -t "a face with red hair"
     A grid, one edit per combination:
       styleclip edit photos/ -o runs/grid -t "a smiling face" --alpha 2,4 --beta 0.1,0.2
     Many, from a file:

@@ -49,8 +49,9 @@ def evaluate(
 ) -> None:
     """Score the edits of the embedded avatars, whose truth is known, with a judge that guided nothing.
 
-    α and the number of channels are chosen on other avatars, by another judge. "change" is the largest mean change of
-    any attribute that the edit should leave alone.
+    Words alone: α is what each picture needs, and shown is the median. With --strengths chosen, α and the number of
+    channels are chosen per edit, on other avatars and by another judge. "change" is the largest mean change of any
+    attribute that the edit should leave alone.
 
     With --compare, all methods edit the same images, each as strongly as the first: on avatars as the judge sees it,
     elsewhere (--bundle, --folder, --edits) by CLIP gain. With --costs, their times stand beside the paper's.
@@ -128,7 +129,7 @@ def _show_edits(voice: Voice, scores: Scores) -> None:
             [
                 row.edit,
                 row.method,
-                f"{row.alpha:g}",
+                f"{row.alpha:.3g}",
                 str(row.channels),
                 f"{row.success:.0%}",
                 f"{row.worst_change:.1%}",
