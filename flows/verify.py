@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.common.artifacts import markdown_table
+from flows.common.claiming import alone_in
 from flows.common.naming import artifact_key
 from flows.common.outcome import RunFailed, gather, one_line_failures
 from flows.common.progress import RunProgress
@@ -68,7 +69,12 @@ def verify(params: VerifyParams) -> VerifySummary:
         get_run_logger().warning("%s %s", damage.file, damage.what)
     repaired: list[str] = []
     if params.repair and found.damages:
-        before, refused = found.damages, make_again(params.run, what, found.damages)
+        before = found.damages
+        if what.store is None:
+            with alone_in(params.run):
+                refused = make_again(params.run, what, found.damages)
+        else:  # a flow of its own mends it
+            refused = make_again(params.run, what, found.damages)
         found = look(params.run, what)
         found += Found(damages=tuple(refused))
         still = {damage.file for damage in found.damages}

@@ -27,7 +27,10 @@ def absolute(values: Mapping[str, Any]) -> dict[str, Any]:
 def keep_call(run_dir: str, flow: str, values: Mapping[str, Any]) -> None:
     """Write what the newest attempt at a run was asked for (device and batch may differ from the first's)."""
     body = {"flow": flow, "call": absolute(values)}
-    uris.write_bytes(uris.join(run_dir, _NAME), json.dumps(body, indent=1, sort_keys=True).encode())
+    path, data = uris.join(run_dir, _NAME), json.dumps(body, indent=1, sort_keys=True).encode()
+    # a finished run may be on a disk that is read-only by now
+    if not uris.exists(path) or uris.read_bytes(path) != data:
+        uris.write_bytes(path, data)
 
 
 def read_call(run_dir: str, flow: str) -> dict[str, Any]:

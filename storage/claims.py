@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -96,16 +96,18 @@ def holder_of(uri: str) -> Claim | None:
 
 
 @contextmanager
-def claimed(uri: str, place: str, *, wait: bool = False) -> Iterator[bool]:
-    """Hold the claim at `uri` on a folder, `place`, while the block runs.
+def claimed(
+    uri: str, place: str, *, wait: bool = False, rivals: Callable[[], Iterable[str]] = list
+) -> Iterator[bool]:
+    """Hold the claim at `uri` on a folder, `place`, while the block runs, and while nobody holds one at `rivals`.
 
     Yields whether it is held: where nothing can be written there is nothing to claim. Raises FolderTaken when another
     process holds it; `wait`: waits for it instead.
     """
     ours = Claim.of_this_process()
     try:
-        while not _take(uri, ours):
-            holder = holder_of(uri)
+        while (holder := _rival(rivals())) is not None or not _take(uri, ours):
+            holder = holder or holder_of(uri)
             if holder is not None and not wait:
                 raise FolderTaken(
                     f"{place} is taken: {holder}. Let it end, then run the same command again; or wait with --wait"
@@ -138,6 +140,12 @@ def _take(uri: str, ours: Claim) -> bool:
     uris.write_bytes(uri, ours.to_json())
     time.sleep(SETTLED)
     return _is_ours(uri, ours)
+
+
+def _rival(uris_of_claims: Iterable[str]) -> Claim | None:
+    """The first of some claims that somebody stands behind."""
+    found = (holder_of(each) for each in uris_of_claims)
+    return next((holder for holder in found if holder is not None and not holder.void), None)
 
 
 def _is_ours(uri: str, ours: Claim) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from flows.common.dates import with_day
@@ -20,26 +20,42 @@ STILL_WRITTEN = 30.0
 
 
 def alone(recipe: Callable[[P], R]) -> Callable[[P], R]:
-    """Let a recipe run while no other process works in its output: FolderTaken is raised, or waited for.
-
-    The claim stands in the run folder; beside a store, which is made with all that is in it.
-    """
+    """Let a recipe run while no other process works in its output: FolderTaken is raised, or waited for."""
 
     @functools.wraps(recipe)
     def wrapper(params: P) -> R:
-        place = with_day(params.output).rstrip("/")
-        inside = not place.endswith(".zarr")
-        uri = uris.join(place, "claim.json") if inside else f"{place}.claim.json"
-        local = not uris.is_remote(place)
-        new = inside and local and not uris.exists(place)
-        try:
-            with claimed(uri, place, wait=params.wait) as held:
-                if held and local:
-                    durable.sweep(uris.local_path(place), older=STILL_WRITTEN)
-                return recipe(params)
-        finally:
-            if new:  # a wrong call leaves no empty folder behind
-                with suppress(OSError):
-                    uris.local_path(place).rmdir()
+        with alone_in(with_day(params.output), wait=params.wait, part=getattr(params, "part", None)):
+            return recipe(params)
 
     return wrapper
+
+
+@contextmanager
+def alone_in(output: str, *, wait: bool = False, part: str | None = None) -> Iterator[None]:
+    """Hold the claim on an output folder while the block runs; parts of one run work side by side.
+
+    The claim stands in the run folder; beside a store, which is made with all that is in it.
+    """
+    place = output.rstrip("/")
+    inside = not place.endswith(".zarr")
+    folder = f"{place}/" if inside else f"{place}."
+    uri = f"{folder}claim.json" if part is None else f"{folder}claim-{part.replace('/', '-of-')}.json"
+
+    def rivals() -> list[str]:
+        """Claims that exclude this one: of the whole run, and for the whole run those of its parts."""
+        if part is not None:
+            return [f"{folder}claim.json"]
+        there = uris.entries(place) if inside and uris.exists(place) else []
+        return [f"{folder}{name}" for name in there if name.startswith("claim-")]
+
+    local = not uris.is_remote(place)
+    new = inside and local and not uris.exists(place)
+    try:
+        with claimed(uri, place, wait=wait, rivals=rivals) as held:
+            if held and local and part is None:
+                durable.sweep(uris.local_path(place), older=STILL_WRITTEN)
+            yield
+    finally:
+        if new:  # a wrong call leaves no empty folder behind
+            with suppress(OSError):
+                uris.local_path(place).rmdir()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
 from storage import uris
-from storage.errors import ImageError
+from storage.errors import ImageError, StorageError
 from storage.images import decode_image, read_image
 from storage.metrics import read_metrics
 from storage.plan import RunPlan
@@ -185,7 +186,10 @@ def _write_grid(finished: FinishedRun) -> bytes | None:
     pictures = [[_picture(finished.run, column, image) for column in columns] for image in good]
     buffer = io.BytesIO()
     picture_grid(pictures, columns).save(buffer, "JPEG", quality=92)
-    uris.write_bytes(uris.join(finished.run, "grid.jpg"), buffer.getvalue())
+    with suppress(
+        StorageError
+    ):  # a finished run on a disk that is full or read-only is finished all the same
+        uris.write_bytes(uris.join(finished.run, "grid.jpg"), buffer.getvalue())
     return buffer.getvalue()
 
 

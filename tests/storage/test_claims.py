@@ -56,6 +56,17 @@ def test_the_second_is_told_who_works_there_and_a_dead_holder_is_none(uri):
     assert not os.path.exists(uri)
 
 
+def test_rivals_exclude_each_other(tmp_path):
+    part, whole = str(tmp_path / "claim-1-of-2.json"), str(tmp_path / "claim.json")
+    with claimed(part, "the folder", rivals=lambda: [whole]):
+        with pytest.raises(FolderTaken):
+            claimed(whole, "the folder", rivals=lambda: [part]).__enter__()
+        with claimed(str(tmp_path / "claim-2-of-2.json"), "the folder", rivals=lambda: [whole]):
+            pass
+    with claimed(whole, "the folder", rivals=lambda: [part]):
+        pass
+
+
 def test_waiting_ends_with_the_holder(uri):
     with another_process(uri) as process:
         threading.Timer(1.5, lambda: os.kill(process.pid, signal.SIGKILL) or process.wait()).start()
