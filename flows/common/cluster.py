@@ -87,7 +87,8 @@ def local_cluster(workers: int, device: str) -> SpecCluster:
         scheduler={
             "cls": Scheduler,
             "options": {
-                "allowed_failures": 0, "dashboard": False, "host": "127.0.0.1", "port": 0, "security": security,
+                "allowed_failures": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1",
+                "port": 0, "security": security,
             },
         },
         security=security,

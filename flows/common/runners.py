@@ -88,7 +88,7 @@ def carry_out(
                 if isinstance(result, (*USER_ERRORS, RunFailed)):
                     raise result
                 if isinstance(result, BaseException) and not ledger.errors:
-                    ledger.errors["?"] = result
+                    raise RunFailed(f"{one_line(result)}; what is finished is kept. {again}") from result
         except BaseException:
             stop.set()
             raise
