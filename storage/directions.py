@@ -38,7 +38,9 @@ class DirectionStore:
     the differences before they are made unit), `style_mean` [C], `style_std` [C], `layer` [C], `channel` [C],
     finished `directions` [C, D], `done` [blocks], and `readings` [N, D], unit embeddings of the generator's own
     pictures, in stores that have been used since these are kept. A block is one shard, so that two writers never
-    share one, and its done mark is written after its data. Dimensions are named, so that xarray opens the store.
+    share one, and its done mark is written after its data: 0 for nothing, else how many of the `stages` its sums
+    hold, which are the numbers of images that the store was to have, each larger than the one before. Dimensions are
+    named, so that xarray opens the store.
 
     Every reader raises StoreCorrupt, with the name of the file, for damaged and for lost files.
     """
@@ -108,6 +110,39 @@ class DirectionStore:
         how = _HOW.format(uri=uri)
         return cls(uri, arrays.open_group(uri, KIND, SCHEMA_VERSION, how, expected))
 
+    def grow(self, images: int, call: Mapping[str, Any]) -> None:
+        """Let the store have more images: every block is missing until it has them, and keeps those that it has."""
+        assert images > self.stages[-1], (images, self.stages)
+        change: dict[str, Any] = {
+            "stages": [*self.stages, images],
+            "n_images": images,
+            "finished": False,
+            "call": dict(call),
+        }
+        with uris.explained(self.uri):
+            self._group.attrs.update(change)
+        self.attrs |= change
+
+    @property
+    def stages(self) -> list[int]:
+        """How many images the store was to have, first and after each growth."""
+        return list(self.attrs.get("stages", [self.attrs.get("n_images", 0)]))
+
+    def images_in(self, block: int) -> int:
+        """How many images a block's sums are over; 0 where nothing of it is there."""
+        mark = arrays.read_rows(self.uri, self._array("done"), slice(block, block + 1), False)
+        stage = int(mark[0])
+        return self.stages[stage - 1] if stage else 0
+
+    def sums_of(self, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """sum [c, D], count [c] and magnitude [c, D] of a block that has images, to be added to."""
+        part = self.block_slices[block]
+        total, count, magnitude = (
+            arrays.read_rows(self.uri, self._array(name), part, True)
+            for name in ("sum", "count", "magnitude")
+        )
+        return total, count, magnitude
+
     @property
     def block_slices(self) -> list[slice]:
         """The channels of each block."""
@@ -116,7 +151,7 @@ class DirectionStore:
 
     def missing_blocks(self) -> list[int]:
         """Numbers of the blocks that are not done."""
-        return np.flatnonzero(self._read("done", written=False) == 0).tolist()
+        return np.flatnonzero(self._read("done", written=False) != len(self.stages)).tolist()
 
     def damages(self) -> list[Damage]:
         """Files that cannot be read, each with the block that makes it again; None for statistics and ToRGB."""
@@ -172,10 +207,13 @@ class DirectionStore:
                     f"{self.uri}: '{name}' of channel {part.start + bad[0]} is not a finite number "
                     f"({len(bad)} such channels in block {block}): are the weights of the bundle sound?"
                 )
+        mark = slice(block, block + 1)
         with uris.explained(self.uri):
+            if self.images_in(block):  # killed in between, it is begun anew
+                arrays.write_rows(self.uri, self._array("done"), mark, 0)
             for name, values in given.items():
                 arrays.write_rows(self.uri, self._array(name), part, values)
-            arrays.write_rows(self.uri, self._array("done"), slice(block, block + 1), 1)
+            arrays.write_rows(self.uri, self._array("done"), mark, len(self.stages))
 
     def adopt(self, directions: np.ndarray, torgb: tuple[np.ndarray, np.ndarray] | None) -> None:
         """Fill and finish the store with directions [C, D] that were made elsewhere and are kept as they are.

@@ -120,10 +120,22 @@ def _open(job: PrecomputeJob, models: Bundle) -> DirectionStore:
     return DirectionStore.open(job.output, expected=_identity(job, models))
 
 
+def _grown(job: PrecomputeJob, models: Bundle) -> DirectionStore:
+    """The store, told to take on more images where the job asks for more than it was made for."""
+    made_for = DirectionStore.open(job.output).attrs.get("n_images")
+    if not isinstance(made_for, int) or made_for >= job.images:
+        return _open(job, models)
+    smaller = job.model_copy(update={"images": made_for})
+    store = _open(smaller, models)
+    store.grow(job.images, absolute(vars(job)))
+    return store
+
+
 @task(name="prepare store", task_run_name="prepare {job.output}")
 @device_limit()
 def prepare_store(job: PrecomputeJob) -> StoreState:
-    """Make the store with its style statistics, or open the one that an earlier run of the same job has made.
+    """Make the store with its style statistics, or open the one that an earlier run of the same job has made, perhaps
+    with fewer images.
 
     Damaged files are taken away, their blocks are missing then. Raises PlanMismatch when another job has made it,
     EditError for channels that the generator does not have.
@@ -146,7 +158,7 @@ def prepare_store(job: PrecomputeJob) -> StoreState:
                 block=job.block,
                 attrs=_identity(job, models) | {"call": absolute(vars(job))},
             )
-    store = _open(job, models)
+    store = _grown(job, models)
     damages = store.damages()
     store.discard(damages)
     if any(damage.shard is None for damage in damages):
@@ -173,7 +185,7 @@ def _statistics(job: PrecomputeJob, models: Bundle) -> dict[str, np.ndarray]:
 
 @device_limit()
 def compute_block(job: PrecomputeJob, block: int) -> BlockDone:
-    """Δi_c of one block of channels (paper §6), written as one shard.
+    """Δi_c of one block of channels (paper §6), written as one shard; images that it holds already are kept.
 
     Channels that the job leaves out are written with direction 0 and count 0: no edit will ever choose them. When
     memory runs out passes are halved, for this block and those after it; `batch` are the pictures of one in the end.
@@ -193,7 +205,9 @@ def compute_block(job: PrecomputeJob, block: int) -> BlockDone:
     sizes = _sizes(job)
     with computing_in(job.precision), torch.inference_mode():
         # from seeds, not from the store: codes of N images are cheap to make and large to keep
-        z = sample_z(job.seed, range(job.images), models.generator.z_dim).to(device)
+        # a block that is done already is asked for only to be made anew
+        had = found if (found := store.images_in(block)) < job.images else 0
+        z = sample_z(job.seed, range(had, job.images), models.generator.z_dim).to(device)
         styles = models.generator.styles(models.generator.map(z, truncation_psi=_psi(job, models)))
         total, count, magnitude = channel_direction_sums(
             models.generator,
@@ -206,6 +220,10 @@ def compute_block(job: PrecomputeJob, block: int) -> BlockDone:
             mean=torch.from_numpy(store.mean).to(device),
             over=functools.partial(_passes, sizes=sizes),
         )
+        if had:
+            inside = slice(part.start - whole.start, part.stop - whole.start)
+            before = [torch.from_numpy(each[inside]).to(device) for each in store.sums_of(block)]
+            total, count, magnitude = total + before[0], count + before[1], magnitude + before[2]
     inside = slice(part.start - whole.start, part.stop - whole.start)
     sums[inside], counts[inside] = total.cpu().numpy(), count.cpu().numpy()
     resultants[inside] = resultant_length(total, count).cpu().numpy()

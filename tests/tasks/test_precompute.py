@@ -10,9 +10,10 @@ import torch
 from pydantic import ValidationError
 from tiny_bundle import CHANNELS
 
+import tasks.precompute
 from flows.forms.runs import PrecomputeParams
-from storage import DirectionStore
-from storage.errors import PlanMismatch
+from storage import DirectionStore, arrays
+from storage.errors import PlanMismatch, StorageError
 from styleclip.errors import EditError, StyleclipError
 from styleclip.networks.generator import Generator
 from tasks.jobs import PrecomputeJob
@@ -63,7 +64,43 @@ def test_the_store_says_how_it_was_made(job, tiny):
     assert attrs["weights"] == {role: fingerprint[role] for role in ("generator", "clip")}
 
 
-@pytest.mark.parametrize("change", [{"images": 4}, {"step": 3.0}, {"seed": 1}, {"baseline": "mean"}])
+def test_more_images_are_added_to_those_that_are_there(job, tiny, tmp_path, monkeypatch):
+    """Grown in two steps, killed in the second: as good as made at once, and the first images are not drawn again."""
+    drawn: list[list[int]] = []
+    seen = tasks.precompute.sample_z
+    monkeypatch.setattr(
+        tasks.precompute, "sample_z", lambda seed, ids, dim: drawn.append(list(ids)) or seen(seed, ids, dim)
+    )
+    for images, blocks in ((3, [0, 1, 2]), (5, [0, 1, 2])):
+        grown = job.model_copy(update={"images": images})
+        state = prepare_store.fn(grown)
+        assert state.missing == blocks
+        compute_block(grown, 0)
+        if images == 5:
+            store = DirectionStore.open(job.output)
+            assert store.missing_blocks() == [1, 2] and store.images_in(1) == 3
+            with pytest.raises(StorageError, match="is not finished"):
+                store.directions()
+            # killed while block 1 was written: its mark is gone
+            arrays.write_rows(job.output, store._array("done"), slice(1, 2), 0)
+        compute_block(grown, 1)
+        compute_block(grown, 2)
+        finalize_store.fn(grown)
+    assert drawn[3:] == [[3, 4], [0, 1, 2, 3, 4], [3, 4]]
+    whole = job.model_copy(update={"images": 5, "output": str(tmp_path / "at-once.zarr")})
+    prepare_store.fn(whole)
+    for block in range(3):
+        compute_block(whole, block)
+    finalize_store.fn(whole)
+    ours, theirs = DirectionStore.open(job.output), DirectionStore.open(whole.output)
+    np.testing.assert_allclose(ours.directions(), theirs.directions(), atol=1e-5)
+    np.testing.assert_allclose(ours.magnitude(), theirs.magnitude(), atol=1e-5)
+    assert (ours.count == theirs.count).all() and ours.attrs["n_images"] == 5
+    with pytest.raises(PlanMismatch, match="n_images was 5, is 3"):
+        prepare_store.fn(job)
+
+
+@pytest.mark.parametrize("change", [{"images": 2}, {"step": 3.0}, {"seed": 1}, {"baseline": "mean"}])
 def test_another_job_does_not_touch_the_store(job, change):
     prepare_store.fn(job)
     with pytest.raises(PlanMismatch, match="was made otherwise"):
