@@ -48,6 +48,11 @@ def edit(params: EditParams) -> EditSummary:
     edits = expand(specs, neutral_words(params.bundle))
     planned = plan_edits(job, edits)
     finished, mine = planned.shards - len(planned.missing), share(planned.missing, params.part)
+    if planned.generation:
+        changes = ", ".join(f"{count} {what}" for what, count in planned.changes.items() if count)
+        get_run_logger().info(
+            "The run has grown (generation %d): %s", planned.generation, changes or "no images"
+        )
     get_run_logger().info(
         "%d images, %d edits, %d shards of which %d are finished; results go to %s",
         planned.images, len(edits), planned.shards, finished, params.output,

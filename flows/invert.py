@@ -52,7 +52,7 @@ def invert(params: InvertParams) -> InvertSummary:
         artifact_key("invert-progress", job.output), "inverted", finished + len(mine), finished
     ) as progress:
         carry_out(INVERT, job, mine, params.runner, progress, AGAIN)
-    counts = FinishedRun.read(job.output, "invert").counts()
+    counts = FinishedRun.read(job.output).counts()
     summary = InvertSummary(**asdict(counts), latents=job.latents, skipped_files=planned.skipped)
     report_on(params.output)
     too_many_failures(summary, params.max_failed_fraction)

@@ -12,8 +12,8 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from storage import durable, uris
+from storage.differences import compare, listed
 from storage.errors import Damage, PlanMismatch, StorageError, StoreCorrupt, StoreExists
-from storage.plan import compare, listed
 
 
 def attributes(uri: str) -> dict[str, Any] | None:
@@ -190,9 +190,14 @@ def read_rows(uri: str, array: zarr.Array, rows: slice | np.ndarray, written: bo
     return values
 
 
+def key_of(array: zarr.Array, shard: int) -> str:
+    """Where a shard is, below the folder of its array."""
+    return str(array.metadata.encode_chunk_key((shard, *[0] * (array.ndim - 1))))
+
+
 def shard_file(uri: str, array: zarr.Array, shard: int) -> str:
-    key = array.metadata.encode_chunk_key((shard, *[0] * (array.ndim - 1)))
-    return uris.join(uri, array.basename or array.name.strip("/"), key)
+    """The file of a shard."""
+    return uris.join(uri, array.basename or array.name.strip("/"), key_of(array, shard))
 
 
 def damages(uri: str, array: zarr.Array, shards: Iterable[int], written: bool = True) -> list[Damage]:

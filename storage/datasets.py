@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from storage import uris
 from storage.errors import StorageError
+from storage.images_table import HASHED, images_table
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 MAX_ID = 120
 _HASH_DIGITS = 8
 
@@ -28,10 +31,21 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The images of a folder, sorted by path, and how many other files were passed over."""
+    """The images of a folder, sorted by path, and how many other files were passed over.
 
-    images: tuple[ImageRef, ...]
+    table: `storage.plan_table.IMAGES`; root: what its names are relative to.
+    """
+
+    root: str
+    table: pa.Table
     skipped: int
+
+    @property
+    def images(self) -> tuple[ImageRef, ...]:
+        """One object for each image: for folders that are small, or need more than a plan."""
+        names = (name.decode("utf-8", "surrogateescape") for name in self.table["name"].to_pylist())
+        ids = self.table["id"].to_pylist()
+        return tuple(ImageRef(id_, uris.join(self.root, name)) for id_, name in zip(ids, names, strict=True))
 
 
 def safe_ids(relative: Sequence[str]) -> list[str]:
@@ -41,25 +55,39 @@ def safe_ids(relative: Sequence[str]) -> list[str]:
     case does not count, so that they can be file names anywhere. Where the path does not make such an id, or two
     paths make the same one ("a.png" and "a.jpg"), part of the path's hash is added; the other ids stay readable.
     """
-    bare = [str(PurePosixPath(name).with_suffix("")).replace("/", "__") for name in relative]
-    plain = [_plain(name) for name in bare]
+    # In Arrow, because a million names as objects of Python's are some hundred megabytes more.
+    lower = pc.ascii_lower(pa.array([_plain(_bare(name)) for name in relative], pa.string()))
+    counts = pc.value_counts(lower)
     # Lower case, because some file systems cannot tell "A" from "a".
-    times = Counter(name.lower() for name in plain)
-    readable = [name == full and times[name.lower()] == 1 for name, full in zip(plain, bare, strict=True)]
-    taken = {name.lower() for name, good in zip(plain, readable, strict=True) if good}
-    ids = []
-    for name, good, path in zip(plain, readable, relative, strict=True):
-        if good:
-            ids.append(name)
-            continue
-        digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()
-        digits = _HASH_DIGITS
-        # A file may bear the very name that another one's hash makes.
-        while (id_ := f"{name or 'image'}-{digest[:digits]}").lower() in taken:
-            digits += 1
-        taken.add(id_.lower())
+    shared = set(counts.field(0).filter(pc.greater(counts.field(1), 1)).to_pylist())
+    readable = [_readable(name, shared) for name in relative]
+    # What has its own name keeps it, and takes it from hashed ones.
+    taken = {id_.lower() for id_ in readable if id_} if None in readable else set()
+    ids: list[str] = []
+    for own, path in zip(readable, relative, strict=True):
+        id_ = own or ""
+        if own is None:
+            digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()
+            digits = _HASH_DIGITS
+            # A file may bear the very name that another one's hash makes.
+            while (id_ := f"{_plain(_bare(path)) or 'image'}-{digest[:digits]}").lower() in taken:
+                digits += 1
+            taken.add(id_.lower())
         ids.append(id_)
     return ids
+
+
+def _readable(path: str, shared: Collection[str]) -> str | None:
+    """The id that a path has for its name alone, None where it needs part of its hash."""
+    bare = _bare(path)
+    return bare if bare and _plain(bare) == bare and bare.lower() not in shared else None
+
+
+def _bare(path: str) -> str:
+    stem, _, ending = path.rpartition(".")
+    # By hand, because it is done a million times: as `PurePosixPath.with_suffix("")`.
+    whole = not ending or "/" in ending or not stem or stem.endswith("/")
+    return (path if whole else stem).replace("/", "__")
 
 
 def _plain(name: str) -> str:
@@ -83,17 +111,18 @@ def list_images(uri: str, output: str | None = None) -> ImageFolder:
             f"output {output} lies inside the image folder {uri}, where its pictures would count as images when the "
             "run is continued: choose a folder outside of it"
         )
-    names = uris.list_files(uri)
-    found = [name for name in names if PurePosixPath(name).suffix.lower() in EXTENSIONS]
-    skipped = len(names) - len(found)
+    listed = uris.list_versions(uri)
+    # Names that begin with a dot are not listed, so that an ending is never all of a name.
+    found = [each for each in listed if each[0].lower().endswith(EXTENSIONS)]
+    skipped = len(listed) - len(found)
+    del listed
     if not found:
         raise StorageError(f"image folder {uri} holds no PNG, JPEG or WebP file ({skipped} other files)")
     # Absolute, because the plan outlives the working directory.
     root = uri if uris.is_remote(uri) else str(uris.local_path(uri).absolute())
-    return ImageFolder(
-        tuple(ImageRef(id_, uris.join(root, name)) for id_, name in zip(safe_ids(found), found, strict=True)),
-        skipped,
-    )
+    names, versions = [name for name, _ in found], pa.array([version for _, version in found], pa.string())
+    del found
+    return ImageFolder(root, images_table(safe_ids(names), names, versions), skipped)
 
 
 def _would_be_listed(inside: str, folder: str) -> bool:
@@ -121,3 +150,16 @@ def content_hash(path: str) -> str:
         raise
     except OSError:
         return "unreadable"
+
+
+def is_of_version(path: str, version: str) -> bool:
+    """Whether a file is still what a plan knew; versions of the oldest plans are hashes of the content."""
+    known = version.split("+")[0]
+    if known.startswith(HASHED):
+        return content_hash(path) == known.removeprefix(HASHED)
+    try:
+        return uris.look_at(path)[1] == known
+    except (ConnectionError, TimeoutError):
+        raise
+    except OSError:
+        return False

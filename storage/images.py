@@ -19,6 +19,7 @@ from storage.image_headers import format_of, webp_size
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused from their header, before a byte of them is decompressed (decompression bombs)."""
+CHANGED = "it is no longer what the run was planned with; run the same command again to edit it as it is now"
 MAX_BYTES = 1 << 30
 """Larger files are refused before they are read."""
 
@@ -84,10 +85,14 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_image(uri: str) -> bytes:
-    """The bytes of an image file. Raises ImageError when there are none to be had; errors of the network pass."""
+def read_image(uri: str, version: str | None = None) -> bytes:
+    """The bytes of an image file. Raises ImageError when there are none to be had, and "Changed" when the file is not
+    of this version (`uris.look_at`) any more; errors of the network pass."""
     try:
-        if (length := uris.size_of(uri)) > MAX_BYTES:
+        length, found = uris.look_at(uri)
+        if version is not None and found != version:
+            raise ImageError("Changed", CHANGED)
+        if length > MAX_BYTES:
             raise ImageError("TooLarge", f"{length:,} bytes; the limit is {MAX_BYTES:,}")
         # A ranged or empty request is an error on object stores.
         return uris.read_bytes(uri) if length else b""

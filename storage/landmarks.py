@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -26,7 +25,6 @@ SIDECAR = ".landmarks.json"
 TABLES = ("landmarks.json", "landmarks.csv", "landmarks.parquet")
 READERS = 8
 _KEPT = "landmarks.parquet"
-_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -143,47 +141,15 @@ def _flat(value: Any) -> np.ndarray | None:
         return None
 
 
-def digest_of(found: Found) -> str:
-    """First 16 hex digits of a sha256 over all landmarks: what a plan is compared by."""
-    digest = hashlib.sha256()
-    for id_ in sorted(found):
-        entry = found[id_]
-        digest.update(f"{id_}\0{'' if isinstance(entry, Unusable) else entry.tolist()}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def keep_landmarks(run: str, found: Found) -> None:
-    """Write what was found into the run folder, so that every shard, now or tomorrow, works with the same."""
-    nothing = Unusable("", "")
-    ids = sorted(found)
-    entries = [found[id_] for id_ in ids]
-    points = [None if isinstance(entry, Unusable) else entry.ravel().tolist() for entry in entries]
-    why = [entry if isinstance(entry, Unusable) else nothing for entry in entries]
-    table = pa.table(
-        {
-            "image_id": pa.array(ids, pa.string()),
-            "landmarks": pa.array(points, pa.list_(pa.float64())),
-            "error_class": [each.error_class for each in why],
-            # the reason names a file, and names need not be UTF-8
-            "reason": [uris.printable(each.reason) for each in why],
-        }
-    )
-    buffer = io.BytesIO()
-    # In order and in small groups, so that a shard of the run reads its own rows and not those of all images.
-    pq.write_table(table, buffer, row_group_size=_ROWS, write_page_checksum=True)
-    uris.write_bytes(uris.join(run, _KEPT), buffer.getvalue())
-
-
 def load_landmarks(run: str, ids: Sequence[str]) -> list[np.ndarray | Unusable]:
-    """Of these images, what `keep_landmarks` has written. Raises StoreCorrupt when the file is gone or damaged."""
+    """Of these images, what runs kept in a file of their own before plans of version 2. Raises StoreCorrupt when it is
+    gone or damaged."""
     uri = uris.join(run, _KEPT)
     again = "run the same command again, it writes it anew"
     try:
         fs, path = uris.filesystem(uri)
         with fs.open(path, "rb") as file:
-            table = pq.read_table(
-                file, filters=[("image_id", "in", list(ids))], page_checksum_verification=True
-            )
+            table = pq.read_table(file, filters=[("image_id", "in", list(ids))])
         rows = {row["image_id"]: row for row in table.to_pylist()}
         return [
             Unusable(rows[id_]["error_class"], rows[id_]["reason"])

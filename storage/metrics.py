@@ -1,21 +1,25 @@
-"""Metrics as a Parquet dataset: one row per (image, edit), one file per shard, written last and at once."""
+"""Metrics as a Parquet dataset: one row per (image, edit), one file per shard, written last and at once.
+
+They are read by `storage.reading`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from storage import parquet, uris
-from storage.errors import StorageError, StoreCorrupt
+from storage.errors import StorageError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2: optimization and mappers (space, steps, lambda_*, learning_rate, relative, mapper), batch. 3: unknown_words. 4:
-sha256 of pictures, markings of inputs; channels_why, aim, reached_value, reached. Older ones are read, too."""
+sha256 of pictures, markings of inputs; channels_why, aim, reached_value, reached. 5: generation. Older ones
+are read, too."""
 
 KEYS = [
     ("image_id", pa.string()),
@@ -67,14 +71,13 @@ VALUES = [
     ("delta_norm", pa.float64()),
     ("bundle", pa.string()),
     ("package_version", pa.string()),
+    ("generation", pa.int64()),
     ("schema_version", pa.int64()),
 ]
 SCHEMA = pa.schema(
     [pa.field(name, kind, nullable=False) for name, kind in KEYS]
     + [pa.field(name, kind) for name, kind in VALUES]
 )
-READERS = 8
-"""Threads that read the files of a run: mostly they wait for a disk or a network."""
 STATUSES = frozenset({"ok", "failed"})
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _SHARD = re.compile(r"flow=([^/]+)/run=r-([^/]+)/shard-(\d+)\.parquet")
@@ -117,58 +120,29 @@ def _storable(value: Any) -> Any:
     return uris.printable(value) if isinstance(value, str) else value
 
 
-def shard_files(run_dir: str) -> list[tuple[str, re.Match[str]]]:
-    """(URI, match of flow, run and number) of every committed shard."""
+@dataclass(frozen=True)
+class ShardFile:
+    """A committed shard."""
+
+    uri: str
+    flow: str
+    run: str
+    shard: int
+
+
+def shard_files(run_dir: str) -> list[ShardFile]:
+    """Every committed shard of a run folder, in the order of flow, run and number. One listing, whatever its size."""
     root = uris.join(run_dir, "metrics")
     if not uris.exists(root):
         return []
-    return [
-        (uris.join(root, name), match) for name in uris.list_files(root) if (match := _SHARD.fullmatch(name))
-    ]
+    matches = [(name, match) for name in uris.list_files(root) if (match := _SHARD.fullmatch(name))]
+    found = [ShardFile(uris.join(root, name), match[1], match[2], int(match[3])) for name, match in matches]
+    return sorted(found, key=lambda each: (each.flow, each.run, each.shard))
 
 
 def finished_shards(run_dir: str, flow: str, run: str) -> set[int]:
     """Numbers of the shards that are committed."""
-    return {int(match[3]) for _, match in shard_files(run_dir) if (match[1], match[2]) == (flow, run)}
-
-
-def read_metrics(run_dir: str) -> pd.DataFrame:
-    """All rows of a run folder, with the columns flow and run.
-
-    Columns that older files lack are null, columns that only newer files have are kept. Whole numbers stay whole
-    (nullable Int64). Raises StorageError when there are no metrics, StoreCorrupt when a file cannot be read.
-    """
-    files = shard_files(run_dir)
-    if not files:
-        raise StorageError(
-            f"{run_dir} holds no metrics: is it the output folder of a run, and has a shard finished?"
-        )
-    with ThreadPoolExecutor(READERS) as pool:
-        tables = list(pool.map(lambda file: read_shard(file[0], file[1][1], file[1][2]), files))
-    whole = pa.concat_tables(tables, promote_options="permissive")
-    # Without this a column of integers with nulls becomes floats, and large seeds change.
-    return whole.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-
-
-def read_shard(uri: str, flow: str, run: str) -> pa.Table:
-    """The rows of one file, in today's columns. Raises StoreCorrupt when it cannot be read."""
-    try:
-        table = parquet.from_bytes(uris.read_bytes(uri))
-        columns = {
-            name: table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)
-            for name, kind in KEYS + VALUES
-        }
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, ConnectionError | TimeoutError):
-            raise
-        why = " ".join(str(error).split())
-        raise StoreCorrupt(
-            f"{uri} cannot be read ({why}): delete it and run again to redo the shard"
-        ) from error
-    columns |= {name: table[name] for name in table.column_names if name not in columns}
-    columns["flow"] = pa.array([flow] * len(table), pa.string())
-    columns["run"] = pa.array([run] * len(table), pa.string())
-    return pa.table(columns)
+    return {each.shard for each in shard_files(run_dir) if (each.flow, each.run) == (flow, run)}
 
 
 def write_table(uri: str, table: pd.DataFrame) -> None:

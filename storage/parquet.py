@@ -27,7 +27,8 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def from_bytes(data: bytes, columns: list[str] | None = None) -> pa.Table:
-    """The table, or some of its columns; of other writers, too. Raises pa.ArrowException or OSError for damage."""
+    """The table, or those of some columns that it has; of other writers, too. Raises pa.ArrowException or OSError for
+    damage."""
     at = _footer(data)
     begin = at - len(_SEAL) - _DIGEST
     if begin > 0 and data[begin:].startswith(_SEAL):
@@ -37,7 +38,9 @@ def from_bytes(data: bytes, columns: list[str] | None = None) -> pa.Table:
             raise pa.ArrowInvalid("its bytes are not those that were written")
     # Through bytes and without a schema of its own: a path would add its hive columns a second time.
     try:
-        return pq.read_table(io.BytesIO(data), columns=columns, page_checksum_verification=True)
+        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+        there = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
+        return file.read(columns=there, use_threads=False)
     except UnicodeDecodeError as error:
         raise pa.ArrowInvalid(str(error)) from error
 

@@ -1,221 +1,210 @@
-"""The immutable plan of a run: what will be done, and under which models and parameters."""
+"""The immutable plan of a run's generation: which edits of which images, and under which models and parameters.
+
+RUN/plan.json is the header of the first generation, RUN/plan-0001.json that of the next; each names its table of
+images (`storage.plan_table`). Shards are numbered on through all generations, so that one number names a shard.
+"""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
-from storage import durable, uris
-from storage.errors import PlanMismatch, StorageError, StoreCorrupt
+import numpy as np
+import pyarrow as pa
 
-PLAN_VERSION = 1
-_SHOWN = 3
+from storage import plan_v1, uris
+from storage.errors import StorageError, StoreCorrupt
+from storage.landmarks import Unusable
+from storage.plan_table import face_of, open_images
+
+PLAN_VERSION = 2
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An input: id, path, and the hash of its content when the plan was made."""
+    """An input: id, path, the version of the file when the plan was made, and its landmarks or why it has none.
+
+    hash: of its content, known once it has been read.
+    """
 
     id: str
     path: str
-    hash: str
+    version: str = ""
+    face: np.ndarray | Unusable | None = None
+    hash: str = ""
 
 
 @dataclass(frozen=True)
-class RunPlan:
-    """Inputs, sorted by id, × edits in fixed shards, and the fingerprint of every model and parameter.
+class PlannedShard:
+    """What one shard does: `names` of the `edits`, on these images."""
 
-    mended: id → the hash that an image had at first, for images whose content was replaced after they had failed.
-    Raises StorageError when two images have one id, or when the shard size is below 1.
+    run_id: str
+    generation: int
+    number: int
+    images: tuple[PlannedImage, ...]
+    names: tuple[str, ...]
+    edits: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The header of one generation of a run.
+
+    edits: those that are asked for; former: those that an earlier generation was asked for and this one is not;
+    work: the sets of edit names that its shards make; first_shard, shards: its numbers; root: what image names are
+    relative to; table: its images, in the run folder; images: how many the folder holds; changes: how many are new,
+    changed, removed, or done again or seen as they were (same).
     """
 
-    images: tuple[PlannedImage, ...]
+    number: int
+    run_id: str
     edits: tuple[Mapping[str, Any], ...]
+    former: tuple[Mapping[str, Any], ...]
+    work: tuple[tuple[str, ...], ...]
     shard_size: int
+    first_shard: int
+    shards: int
     fingerprint: Mapping[str, Any]
-    mended: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.shard_size < 1:
-            raise StorageError(f"shard_size is {self.shard_size}: at least one image must be in a shard")
-        twice = [id_ for id_, times in Counter(image.id for image in self.images).items() if times > 1]
-        if twice:
-            raise StorageError(f"two images of the plan have the id '{twice[0]}': give every image its own")
-        # Sorted here, so that shards are the same whoever lists the folder.
-        object.__setattr__(self, "images", tuple(sorted(self.images, key=lambda image: image.id)))
-        object.__setattr__(self, "edits", tuple(self.edits))
-
-    @functools.cached_property
-    def shards(self) -> list[tuple[PlannedImage, ...]]:
-        """The images of each shard."""
-        return [self.images[i : i + self.shard_size] for i in range(0, len(self.images), self.shard_size)]
+    root: str
+    table: str
+    images: int
+    changes: Mapping[str, int]
 
     @property
-    def original(self) -> RunPlan:
-        """The plan as it was first written, whatever was mended since."""
-        if not self.mended:
-            return self
-        images = [replace(image, hash=self.mended.get(image.id, image.hash)) for image in self.images]
-        return replace(self, images=tuple(images), mended={})
+    def names(self) -> tuple[str, ...]:
+        """Names of the edits; one empty name for a run that makes no edits."""
+        return names_of(self.edits)
 
-    @functools.cached_property
-    def run_id(self) -> str:
-        """Short name of a run, the same for every attempt at the same plan, wherever its images are found, and whatever
-        was mended since it was first written."""
-        images = [{"id": each.id, "hash": each.hash} for each in self.original.images]
-        return hashlib.sha256(self._text({"images": images})).hexdigest()[:12]
+    @property
+    def end(self) -> int:
+        """The number after its last shard."""
+        return self.first_shard + self.shards
 
     def to_json(self) -> str:
-        """Readable, and stable: the same plan gives the same text, in ASCII."""
-        mended = {"mended": dict(self.mended)} if self.mended else {}
-        return self._text({"images": [vars(image) for image in self.images], **mended}).decode()
-
-    def _text(self, images: Mapping[str, Any]) -> bytes:
-        body = {
-            "version": PLAN_VERSION,
-            "edits": [dict(edit) for edit in self.edits],
-            "shard_size": self.shard_size,
-            "fingerprint": dict(self.fingerprint),
-            **images,
-        }
-        return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False).encode()
+        """Readable, and stable: the same header gives the same text, in ASCII."""
+        body = {"version": PLAN_VERSION} | {each.name: getattr(self, each.name) for each in fields(self)}
+        return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str) -> RunPlan:
-        """Inverse of `to_json`. Raises ValueError, KeyError or TypeError for anything else."""
-        body = json.loads(text)
+    def from_json(cls, body: Mapping[str, Any]) -> Generation:
+        """Inverse of `to_json`, after parsing. Raises ValueError, KeyError or TypeError for anything else."""
         if body["version"] != PLAN_VERSION:
-            raise ValueError(f"it is of version {body['version']}, this program reads {PLAN_VERSION}")
-        return cls(
-            tuple(PlannedImage(**image) for image in body["images"]),
-            tuple(body["edits"]),
-            body["shard_size"],
-            body["fingerprint"],
-            dict(body.get("mended", {})),
-        )
+            raise ValueError(f"it is of version {body['version']}, this program reads up to {PLAN_VERSION}")
+        values = {each.name: body[each.name] for each in fields(cls)}
+        for name in ("edits", "former"):
+            values[name] = tuple(values[name])
+        values["work"] = tuple(tuple(names) for names in values["work"])
+        if values["shard_size"] < 1:
+            raise ValueError(f"its shard_size is {values['shard_size']}")
+        return cls(**values)
 
 
-def _path(run_dir: str) -> str:
-    return uris.join(run_dir, "plan.json")
+def names_of(edits: tuple[Mapping[str, Any], ...]) -> tuple[str, ...]:
+    """Names of edits; one empty name where there are none, as a run does something with every image."""
+    return tuple(str(edit["name"]) for edit in edits) or ("",)
 
 
-def load_plan(run_dir: str) -> RunPlan | None:
-    """The plan of a run folder, None when there is none. Raises StoreCorrupt when it cannot be read.
+def header_uri(run_dir: str, number: int) -> str:
+    """Where the header of a generation is."""
+    return uris.join(run_dir, f"plan-{number:04d}.json" if number else "plan.json")
 
-    While its file stays as it is every call of a process gives the same object: each shard asks for it.
+
+class Images(Protocol):
+    """The images of a generation, shard by shard or column by column."""
+
+    def group(self, number: int) -> pa.Table:
+        """The rows of its shard `number`, counted from its first one."""
+
+    def columns(self, names: list[str]) -> pa.Table:
+        """Some columns of all rows."""
+
+
+def images_of(run_dir: str, generation: Generation) -> Images:
+    """The table of images of a generation. Raises StoreCorrupt when it cannot be read."""
+    if generation.table == plan_v1.TABLE:
+        return plan_v1.images(run_dir, uris.stamp_of(header_uri(run_dir, 0)))
+    return open_images(uris.join(run_dir, generation.table))
+
+
+def generations_of(run_dir: str) -> tuple[Generation, ...]:
+    """All generations of a run folder, oldest first; none for a folder without a plan.
+
+    Each header is read once by a process: they never change. Raises StoreCorrupt when one cannot be read.
     """
-    if (stamp := uris.stamp_of(_path(run_dir))) is None:
-        return None
-    try:
-        return _parsed(run_dir, stamp)
-    except (FileNotFoundError, NotADirectoryError):  # taken away since
-        return None
+    return _known(run_dir, look_on=True)
 
 
-@functools.lru_cache(maxsize=2)
-def _parsed(run_dir: str, _stamp: object) -> RunPlan:
-    text = uris.read_bytes(_path(run_dir))
-    try:
-        return RunPlan.from_json(text.decode("utf-8"))
-    except (ValueError, KeyError, TypeError, AttributeError, StorageError) as error:
-        raise StoreCorrupt(
-            f"{_path(run_dir)} cannot be read as a plan ({error}): use another output folder"
-        ) from error
+def load_plan(run_dir: str) -> Generation | None:
+    """The latest generation of a run folder, None when there is no plan. Raises StoreCorrupt for a damaged one."""
+    found = generations_of(run_dir)
+    return found[-1] if found else None
 
 
-def keep_plan(run_dir: str, plan: RunPlan, failed: Collection[str] = ()) -> bool:
-    """Write the plan of a new run, or check that the folder's plan is this one; True when the run is continued.
-
-    `failed`: ids of images that are to be tried again and may have another content now. Their hashes are then replaced
-    in the written plan, and nothing else. That is sound as long as every row of theirs has failed: nothing in the
-    folder was made of the former content, and the shards that hold them are done again as a whole.
-
-    Of two runs that begin at once in one folder one writes its plan, and the other is checked against it. An image is
-    known by its id and content: where the same ones are found at other paths, the plan takes these. Leftovers of
-    killed writers are swept away. Raises PlanMismatch, naming what differs, when the folder belongs to another run.
-    """
-    earlier = load_plan(run_dir)
-    if earlier is None:
-        if uris.write_new(_path(run_dir), plan.to_json().encode("ascii")):
-            return False
-        earlier = load_plan(run_dir)
-        if earlier is None:
-            raise StoreCorrupt(
-                f"{_path(run_dir)} was taken away while it was read: run the same command again"
-            )
-    mended = _with_content_of(earlier, plan, failed)
-    if differences := _differences(mended, plan):
-        raise PlanMismatch(
-            f"{run_dir} belongs to another run ({listed(differences)}): choose another output folder, "
-            "or repeat the earlier call to continue it"
-        )
-    now = replace(mended, images=plan.images)
-    if now != earlier:
-        uris.write_bytes(_path(run_dir), now.to_json().encode(), commit=True)
-    if not uris.is_remote(run_dir):
-        durable.sweep(uris.local_path(run_dir))
-    return True
-
-
-def _with_content_of(earlier: RunPlan, now: RunPlan, ids: Collection[str]) -> RunPlan:
-    """`earlier` with the hashes that these images have in `now`; what they were at first is kept."""
-    if not ids:
-        return earlier
-    hashes = {image.id: image.hash for image in now.images if image.id in ids}
-    changed = {
-        image.id: image.hash for image in earlier.images if hashes.get(image.id, image.hash) != image.hash
-    }
-    return replace(
-        earlier,
-        images=tuple(replace(image, hash=hashes.get(image.id, image.hash)) for image in earlier.images),
-        mended=changed | dict(earlier.mended),
+def shard_of(run_dir: str, number: int) -> PlannedShard:
+    """What a shard does. Reads its own rows only. Raises StoreCorrupt for a plan that is gone or damaged."""
+    for look_on in (False, True):
+        for generation in _known(run_dir, look_on):
+            if generation.first_shard <= number < generation.end:
+                return _shard(run_dir, generation, number)
+    raise StoreCorrupt(
+        f"{header_uri(run_dir, 0)} knows no shard {number}: run the same command again, it writes the plan anew"
     )
 
 
-def listed(differences: Sequence[str]) -> str:
-    """The first differences on one line, and how many more there are."""
-    more = len(differences) - _SHOWN
-    return "; ".join(differences[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+def _shard(run_dir: str, generation: Generation, number: int) -> PlannedShard:
+    rows = images_of(run_dir, generation).group(number - generation.first_shard).to_pylist()
+    images = tuple(
+        PlannedImage(row["id"], path_of(generation.root, row["name"]), row["version"], face_of(row))
+        for row in rows
+    )
+    return PlannedShard(
+        generation.run_id,
+        generation.number,
+        number,
+        images,
+        generation.work[rows[0]["work"]],
+        generation.edits,
+    )
 
 
-def _differences(earlier: RunPlan, now: RunPlan) -> list[str]:
-    found = compare(earlier.fingerprint, now.fingerprint)
-    found += compare(earlier.shard_size, now.shard_size, "shard_size")
-    found += compare(earlier.edits, now.edits, "edits")
-    before, after = ({image.id: image for image in plan.images} for plan in (earlier, now))
-    found += [f"image '{id_}' is gone" for id_ in before if id_ not in after]
-    found += [f"image '{id_}' is new" for id_ in after if id_ not in before]
-    for id_ in before:
-        if id_ in after and before[id_].hash != after[id_].hash:
-            found.append(f"the content of image '{id_}' has changed")
-    return found
+def path_of(root: str, name: bytes) -> str:
+    """The path of an image; the root itself where the name is empty."""
+    text = name.decode("utf-8", "surrogateescape")
+    return uris.join(root, text) if root and text else root or text
 
 
-def compare(earlier: Any, now: Any, at: str = "") -> list[str]:
-    """Human-readable differences of two JSON values; tuples count as lists, as they come back from a file."""
-    if isinstance(earlier, Mapping) and isinstance(now, Mapping):
-        found = []
-        for key in sorted({*earlier, *now}, key=str):
-            found += compare(earlier.get(key), now.get(key), f"{at}.{key}" if at else str(key))
-        return found
-    if isinstance(earlier, list | tuple) and isinstance(now, list | tuple):
-        if len(earlier) != len(now):
-            return [f"{at}: {len(earlier)} before, {len(now)} now"]
-        return [
-            line
-            for index, (a, b) in enumerate(zip(earlier, now, strict=True))
-            for line in compare(a, b, f"{at}[{index}]")
-        ]
-    # Not a number is not equal to itself, and means the same all the same.
-    same = earlier == now or (earlier != earlier and now != now)
-    return [] if same else [f"{at} was {_short(earlier)}, is {_short(now)}"]
+def _known(run_dir: str, look_on: bool) -> tuple[Generation, ...]:
+    # A folder may be deleted and made again while a process lives.
+    if (stamp := uris.stamp_of(header_uri(run_dir, 0))) is None:
+        return ()
+    with _LOCK:
+        known = _headers(run_dir, stamp)
+        while look_on or not known:
+            found = _read(run_dir, len(known))
+            if found is None:
+                break
+            known.append(found)
+        return tuple(known)
 
 
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 40 else text[:39] + "…"
+@functools.lru_cache(maxsize=4)
+def _headers(_run_dir: str, _stamp: object) -> list[Generation]:
+    return []
+
+
+def _read(run_dir: str, number: int) -> Generation | None:
+    uri = header_uri(run_dir, number)
+    try:
+        body = json.loads(uris.read_bytes(uri).decode("utf-8"))
+        if number == 0 and body["version"] == 1:
+            return Generation(**plan_v1.header(body))
+        return Generation.from_json(body)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, StorageError) as error:
+        raise StoreCorrupt(f"{uri} cannot be read as a plan ({error}): use another output folder") from error

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from storage import durable, uris
+from storage.differences import compare, listed
 from storage.errors import PlanMismatch, StoreCorrupt
-from storage.plan import compare, listed
 
 CARD_VERSION = 1
 

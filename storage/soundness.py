@@ -16,7 +16,8 @@ from storage.cells import PlannedShard, curves_part
 from storage.errors import Damage, ImageError, StorageError
 from storage.images import decode_image, read_image
 from storage.latents import LatentStore
-from storage.metrics import read_shard, shard_uri
+from storage.metrics import ShardFile, shard_uri
+from storage.reading import read_shard
 
 READERS = 8
 """Threads that read pictures: they wait for a disk or a network, and for sha256, which releases the GIL."""
@@ -41,12 +42,13 @@ def check_shard(run_dir: str, shard: PlannedShard) -> Checked:
             damages=(Damage(uri, "is missing: its shard is not finished, or it got lost", shard.number),)
         )
     try:
-        table = read_shard(uri, shard.flow, shard.run)
+        table = read_shard(ShardFile(uri, shard.flow, shard.run, shard.number))
     except StorageError as error:
         return Checked(damages=(Damage(uri, _reason(error, uri), shard.number),))
     rows = table.select([name for name in _COLUMNS + _DIGESTS if name in table.column_names]).to_pylist()
     damages = [Damage(uri, what, shard.number) for what in _wrong_cells(shard, rows)]
-    pictures = _pictures(rows)
+    rows = [row for row in rows if (row["image_id"], row["edit"]) not in shard.former]
+    pictures = _pictures(rows, shard.again)
     with ThreadPoolExecutor(READERS) as pool:
         wrong = pool.map(lambda file: _wrong_picture(uris.join(run_dir, file), pictures[file]), pictures)
     damages += [
@@ -60,7 +62,7 @@ def check_shard(run_dir: str, shard: PlannedShard) -> Checked:
 
 def _wrong_cells(shard: PlannedShard, rows: list[dict[str, Any]]) -> Iterator[str]:
     there, planned = Counter((row["image_id"], row["edit"]) for row in rows), set(shard.cells)
-    if lacking := [cell for cell in shard.cells if cell not in there]:
+    if lacking := [cell for cell in shard.cells if cell not in there and cell not in shard.former]:
         yield f"lacks {len(lacking)} planned rows, such as ({', '.join(lacking[0])})"
     if foreign := [cell for cell in there if cell not in planned]:
         yield f"holds {len(foreign)} rows that nobody planned, such as ({', '.join(foreign[0])})"
@@ -68,14 +70,15 @@ def _wrong_cells(shard: PlannedShard, rows: list[dict[str, Any]]) -> Iterator[st
         yield f"holds {len(twice)} rows twice, such as ({', '.join(twice[0])})"
 
 
-def _pictures(rows: list[dict[str, Any]]) -> dict[str, str | None]:
-    """Every picture that rows tell of → its sha256, None where an older version has not recorded it."""
+def _pictures(rows: list[dict[str, Any]], again: frozenset[str]) -> dict[str, str | None]:
+    """Every picture that rows tell of → its sha256, None where an older version has not recorded it; but not the
+    sources and reconstructions of images that are written `again` by a later shard, whose rows tell of them."""
     found: dict[str, str | None] = {}
     for row in rows:
         if row["status"] == "ok" and row["output"]:
             found[row["output"]] = row.get("output_sha256")
         for folder in ("reconstruction", "source"):
-            if digest := row.get(f"{folder}_sha256"):
+            if row["image_id"] not in again and (digest := row.get(f"{folder}_sha256")):
                 found[f"images/{folder}/{row['image_id']}.png"] = digest
     return found
 

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from storage.images import read_image
 from storage.markings import prompt_of
-from storage.metrics import read_shard, shard_files
+from storage.metrics import shard_files
+from storage.reading import read_shard
 
 MADE = ("output", "reconstruction", "source")
 """Pictures whose sha256 rows hold, by the name of the column."""
@@ -59,9 +60,9 @@ def trace(file: str, runs: Sequence[str]) -> Traced:
 
 def _origins(run: str, digest: str) -> Iterator[Origin]:
     wanted = [(f"{role}_sha256", digest, role) for role in MADE] + [("input_hash", digest[:16], "input")]
-    for uri, match in shard_files(run):
-        rows = read_shard(uri, match[1], match[2])
+    for file in shard_files(run):
+        rows = read_shard(file)
         for column, value, role in wanted:
             for row in rows.filter(pc.equal(rows[column], value)).to_pylist():
                 told = {name: row[name] for name in _TOLD if row.get(name) not in (None, "")}
-                yield Origin(run, match[1], role, told)
+                yield Origin(run, file.flow, role, told)

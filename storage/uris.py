@@ -94,6 +94,25 @@ def stamp_of(uri: str) -> object:
     return object() if version is None else (info["size"], str(version))
 
 
+def look_at(uri: str) -> tuple[int, str]:
+    """(bytes, version) of a file, with one request; the version changes whenever the file is written again.
+
+    It is the size and the time of the last change, or on object stores the ETag; as `list_versions` gives it. Raises
+    OSError as `size_of`.
+    """
+    if is_remote(uri):
+        fs, path = filesystem(uri)
+        info = fs.info(path)
+        return int(info["size"]), _version(info)
+    found = _regular(uri)
+    return found.st_size, f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def _version(info: dict[str, Any]) -> str:
+    stamps = (info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
+    return f"{info['size']}-{next((str(stamp) for stamp in stamps if stamp), '')}".replace('"', "")
+
+
 def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
     if not is_remote(uri):
@@ -115,12 +134,16 @@ def size_of(uri: str) -> int:
     if is_remote(uri):
         fs, path = filesystem(uri)
         return int(fs.info(path)["size"])
+    return _regular(uri).st_size
+
+
+def _regular(uri: str) -> os.stat_result:
     found = local_path(uri).stat()
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), uri)
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "Not a regular file", uri)
-    return found.st_size
+    return found
 
 
 def read_bytes(uri: str) -> bytes:
@@ -250,15 +273,36 @@ def list_files(uri: str) -> list[str]:
     Links to folders are followed, and each folder is listed once however many links lead to it. Raises StorageError
     when a folder cannot be listed.
     """
-    if is_remote(uri):
-        fs, root = filesystem(uri)
-        prefix = root.rstrip("/") + "/"
-        names = [path[len(prefix) :] for path in fs.find(root) if path.startswith(prefix)]
-        return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
-    return sorted(_walk(local_path(uri)))
+    return sorted(name for name, _ in _found(uri, versions=False))
 
 
-def _walk(root: Path) -> Iterator[str]:
+def list_versions(uri: str) -> list[tuple[str, str]]:
+    """As `list_files`, with the version of each file (see `look_at`); what cannot be looked at is of version "0-"."""
+    return sorted(_found(uri, versions=True))
+
+
+def _found(uri: str, versions: bool) -> Iterator[tuple[str, str]]:
+    if not is_remote(uri):
+        for name, entry in _walk(local_path(uri)):
+            yield name, _version_of(entry) if versions else ""
+        return
+    fs, root = filesystem(uri)
+    prefix = root.rstrip("/") + "/"
+    for path, info in fs.find(root, detail=True).items():
+        name = path[len(prefix) :]
+        if path.startswith(prefix) and not any(part.startswith(".") for part in name.split("/")):
+            yield name, _version(info) if versions else ""
+
+
+def _version_of(entry: os.DirEntry[str]) -> str:
+    try:
+        found = entry.stat()
+    except OSError:
+        return "0-"
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     # Links wait until all real folders are listed, so that files keep their real names.
     folders, links = deque([""]), deque[str]()
     seen: set[tuple[int, int]] = set()
@@ -282,7 +326,7 @@ def _walk(root: Path) -> Iterator[str]:
             if _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(name)
             else:
-                yield name
+                yield name, entry
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

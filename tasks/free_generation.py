@@ -14,11 +14,12 @@ from torch import Tensor
 from storage.calls import keep_call
 from storage.curves import write_curves
 from storage.errors import StoreExists
+from storage.growth import Wanted, keep_plan
 from storage.images import encode_image
+from storage.images_table import HASHED, images_table
 from storage.latents import LatentStore
 from storage.markings import GENERATED, Label
 from storage.metrics import write_shard
-from storage.plan import PlannedImage, RunPlan, keep_plan
 from storage.uris import join
 from styleclip.bundles.load import Bundle
 from styleclip.directions import embed_prompt
@@ -34,7 +35,7 @@ from tasks.jobs import FreeJob
 from tasks.process.labels import SYSTEM
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle
-from tasks.process.plans import fingerprint_of, missing_shards, package_version, settings_of
+from tasks.process.plans import fingerprint_of, package_version, settings_of
 from tasks.process.stopwatch import Stopwatch
 
 FLOW = "free-generation"
@@ -74,15 +75,17 @@ def generate(job: FreeJob, targets: dict[str, str]) -> Drawn:
     asked = {name: getattr(job, name) for name in ("seed", "steps", "learning_rate", "patience")}
     fingerprint = fingerprint_of(FLOW, models, job.precision) | settings_of(models) | asked
     fingerprint["targets"] = targets
-    plan = RunPlan(tuple(PlannedImage(name, "", "") for name in names), (), len(names), fingerprint)
-    keep_plan(job.output, plan)
+    images = images_table(sorted(names), [""] * len(names), [HASHED] * len(names))
+    wanted = Wanted(images, "", (), len(names), fingerprint, lambda ids, _: [""] * len(ids))
+    kept = keep_plan(job.output, wanted, strict=True)
+    run = kept.generation.run_id
     keep_call(job.output, FLOW, vars(job))
     generator = models.generator
     if not LatentStore.exists(job.latents):
-        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": plan.run_id}
+        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": run}
         with suppress(StoreExists):  # another process that began with us was faster
             LatentStore.create(job.latents, names, generator.num_ws, generator.w_dim, attrs, len(names))
-    if not unfinished(job.latents, plan.run_id, missing_shards(job.output, FLOW, plan)):
+    if not unfinished(job.latents, run, kept.missing):
         codes = LatentStore.open(job.latents)
         return _drawn(job, codes.ok, done_before=True)
     settings = OptimizationSettings(
@@ -101,7 +104,7 @@ def generate(job: FreeJob, targets: dict[str, str]) -> Drawn:
     LatentStore.open(job.latents).write_shard(0, found.moved.cpu().numpy(), found.finite.cpu().numpy())
     curves = {name: values.cpu().numpy() for name, values in found.curves.items()}
     write_curves(job.output, FLOW, "shard-00000", long_curves(curves, names))
-    write_shard(job.output, FLOW, plan.run_id, 0, _rows(job, models, targets, texts, found, digests, watch))
+    write_shard(job.output, FLOW, run, 0, _rows(job, models, targets, texts, found, digests, watch))
     return _drawn(job, found.finite.cpu().numpy(), done_before=False)
 
 

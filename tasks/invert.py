@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from prefect import task
 
 from storage.calls import keep_call
-from storage.datasets import list_images
 from storage.errors import Failure, PlanMismatch, StoreExists
+from storage.growth import Wanted, keep_plan
 from storage.images import encode_image
-from storage.landmarks import keep_landmarks
 from storage.latents import LatentStore
 from storage.metrics import write_shard
-from storage.plan import keep_plan
+from storage.plan import generations_of, images_of, shard_of
 from storage.uris import join
 from styleclip.bundles.load import Bundle
 from styleclip.encode import invert_images
@@ -26,8 +26,9 @@ from styleclip.methods.measures import inversion_measures, see
 from styleclip.passes import pass_size
 from styleclip.pixels import from_bytes, to_bytes
 from styleclip.precision import computing_in
-from tasks.inputs.align import alignment_of, faces_in, landmarks_for
+from tasks.inputs.align import alignment_of, faces_in
 from tasks.inputs.decode import decode
+from tasks.inputs.images_or_codes import file_hashes, list_folder, opened
 from tasks.jobs import InvertJob
 from tasks.process.labels import Labels, mark_rows
 from tasks.process.limits import device_limit
@@ -40,10 +41,8 @@ from tasks.process.plans import (
     ids_of,
     missing_shards,
     package_version,
-    plan_for,
     plan_of,
     sight_of,
-    to_retry,
 )
 from tasks.process.stopwatch import Stopwatch
 from tasks.process.units import Sight, Split, Unit
@@ -69,35 +68,47 @@ def plan_inversion(job: InvertJob) -> PlannedInversion:
     Raises StorageError for an empty folder or one without landmarks, AlignmentError for an alignment that cannot be
     done, BundleError for a bundle without encoder, PlanMismatch when the output folder belongs to another run.
     """
-    folder = list_images(job.images, job.output)
-    found = landmarks_for(job.align, job.landmarks, job.images, folder)
+    folder, images = list_folder(job.images, job.align, job.landmarks, job.output)
     models = bundle(job.bundle, job.device)
-    encoder = models.need_encoder()
+    models.need_encoder()
     fingerprint = {
         **fingerprint_of("invert", models, job.precision),
         "save_reconstruction": job.save_reconstruction,
         "refine_steps": job.refine_steps,
-        **alignment_of(job.align, found, models),
+        **alignment_of(job.align, models),
     }
-    plan = plan_for(folder, [], job.shard_size, fingerprint)
-    failed = to_retry(job.output, "invert", job.retry_failed)
-    keep_plan(job.output, plan, failed.images)
-    plan = plan_of(job.output)
+    wanted = Wanted(
+        images, folder.root, ({"name": ROW_NAME},), job.shard_size, fingerprint,
+        lambda _, names: file_hashes(folder.root, names),
+    )  # fmt: skip
+    kept = keep_plan(job.output, wanted, retry_failed=job.retry_failed, strict=job.strict)
     keep_call(job.output, "invert", vars(job))
-    if found is not None:
-        keep_landmarks(job.output, found)
+    keep_store(job, models)
+    missing = unfinished(job.latents, kept.generation.run_id, kept.missing)
+    return PlannedInversion(len({*kept.finished, *missing}), missing, folder.skipped)
+
+
+def keep_store(job: InvertJob, models: Bundle) -> None:
+    """Make the store of a run, or give it room for the images of its later generations."""
+    generations = generations_of(job.output)
+    parts: list[tuple[int, list[str]]] = []
+    there: dict[str, bool] = {}
+    for generation in generations:
+        table = images_of(job.output, generation).columns(["id", "change", "work"])
+        ids = table["id"].to_pylist()
+        there |= zip(ids, pc.not_equal(table["change"], "removed").to_pylist(), strict=True)
+        if worked := [id_ for id_, work in zip(ids, table["work"].to_pylist(), strict=True) if work >= 0]:
+            parts.append((generation.first_shard, worked))
+    first, encoder = generations[0], models.need_encoder()
     if not LatentStore.exists(job.latents):
+        attrs = {"bundle": models.name, "weights": dict(models.fingerprint), "run": first.run_id}
         with suppress(StoreExists):  # another process that began with us was faster
             LatentStore.create(
-                job.latents,
-                [image.id for image in plan.images],
-                encoder.num_ws,
-                encoder.w_dim,
-                {"bundle": models.name, "weights": dict(models.fingerprint), "run": plan.run_id},
-                job.shard_size,
+                job.latents, parts[0][1], encoder.num_ws, encoder.w_dim, attrs, first.shard_size
             )
-    missing = unfinished(job.latents, plan.run_id, missing_shards(job.output, "invert", plan, failed.shards))
-    return PlannedInversion(len(plan.shards), missing, folder.skipped)
+    store = LatentStore.open(job.latents)
+    if store.attrs.get("run") == first.run_id:
+        store.grow_to(parts, [id_ for id_, present in there.items() if not present])
 
 
 def unfinished(latents: str, run: str, missing: list[int]) -> list[int]:
@@ -122,18 +133,20 @@ def invert_shard(
     `lost`: images, by position, that are not to be touched, and why; their rows are failed. Without `commit` all is
     done but the last step, to see whether the process survives it.
     """
-    plan = plan_of(job.output)
+    planned = shard_of(job.output, shard)
     models = bundle(job.bundle, job.device)
     encoder = models.need_encoder()
-    images = plan.shards[shard]
     watch = Stopwatch(models.device)
     with watch.time("decode"):
-        kept = [position for position in range(len(images)) if position not in (lost or {})]
-        wanted = [images[position] for position in kept]
-        faces = faces_in(job.output, job.align, [image.id for image in wanted], models)
-        hashes = [image.hash for image in wanted]
-        inputs = decode([image.path for image in wanted], models.image_size, faces, hashes)
+        kept = [position for position in range(len(planned.images)) if position not in (lost or {})]
+        wanted = [planned.images[position] for position in kept]
+        faces = faces_in(job.align, wanted, models)
+        versions = [image.version for image in wanted]
+        inputs = decode([image.path for image in wanted], models.image_size, faces, versions)
         decoded = inputs.among(kept, lost or {})
+    images = [
+        replace(image, hash=digest) for image, digest in zip(planned.images, decoded.hashes, strict=True)
+    ]
     codes = np.zeros((len(images), encoder.num_ws, encoder.w_dim), np.float32)
     failures = dict(decoded.failures)
     measures: dict[int, dict[str, float]] = {}
@@ -165,12 +178,13 @@ def invert_shard(
     done = ShardDone(shard, ok=int(ok.sum()), failed=int((~ok).sum()))
     if not commit:
         return done
-    LatentStore.open(job.latents).write_shard(shard, codes, ok)
+    opened(job.latents).write_shard(shard, codes, ok)
     common: dict[str, Any] = {
         "edit": ROW_NAME,
         "bundle": job.bundle,
         "package_version": package_version(),
         "seed": job.seed,
+        "generation": planned.generation,
     }
     common |= watch.per(len(images))
     if job.refine_steps:
@@ -184,7 +198,7 @@ def invert_shard(
             row |= {"status": "ok"} | measures[position]
         rows.append(row)
     mark_rows(rows, job.output, images, decoded.markings, digests)
-    write_shard(job.output, "invert", plan.run_id, shard, rows)
+    write_shard(job.output, "invert", planned.run_id, shard, rows)
     return done
 
 
@@ -195,8 +209,7 @@ def look(job: InvertJob) -> Sight:
 
 def missing_inversions(job: InvertJob) -> list[int]:
     """Shards without a commit, or without their codes."""
-    plan = plan_of(job.output)
-    return unfinished(job.latents, plan.run_id, missing_shards(job.output, "invert", plan))
+    return unfinished(job.latents, plan_of(job.output).run_id, missing_shards(job.output, "invert"))
 
 
 def shard_ids(job: InvertJob, shard: int) -> list[str]:

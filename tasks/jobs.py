@@ -134,7 +134,11 @@ class _FolderJob(_Seeded):
     )
     retry_failed: bool = Field(
         default=False,
-        description="Do shards with failed rows again; files that had failed may have been mended or replaced since.",
+        description="Do failed rows again; where a file has changed since, that happens without it.",
+    )
+    strict: bool = Field(
+        default=False,
+        description="Refuse images or edits that have changed since the run began, instead of adding what is new.",
     )
 
 

@@ -139,6 +139,7 @@ def too_many_failures(summary: RunCounts, allowed: float) -> None:
         raise RunFailed(
             f"{failed} of {rows} rows failed ({summary.reasons}), more than the allowed share {allowed:g}; "
             f"everything done is kept in {summary.run}. Mend those files and run the same command "
-            "with --retry-failed (retry_failed in a deployment), or raise max_failed_fraction",
+            "again, or with --retry-failed (retry_failed in a deployment) if the files are not at fault; or raise "
+            "max_failed_fraction",
             summary,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from storage.curves import write_curves
 from storage.errors import Failure
 from storage.metrics import write_shard
+from storage.plan import shard_of
 from storage.uris import join
 from styleclip.bundles.load import Bundle
 from styleclip.encode import invert_images
@@ -32,7 +33,7 @@ from tasks.process.labels import Labels, mark_rows
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle
-from tasks.process.plans import ShardDone, plan_of
+from tasks.process.plans import ShardDone
 from tasks.process.stopwatch import Stopwatch
 
 SOUND = "sound"
@@ -176,16 +177,20 @@ def edit_shard(
     `lost`: images, by position, that are not to be touched, and why; their rows are failed. Without `commit` all is
     done but the last step, to see whether the process survives it.
     """
-    plan = plan_of(job.output)
+    planned = shard_of(job.output, shard)
     models = bundle(job.bundle, job.device)
-    edits = compile_edits(job.bundle, job.device, job.directions, [read_edit(edit) for edit in plan.edits])
+    specs = [read_edit(edit) for edit in planned.edits]
+    made = {edit.edit.name: edit for edit in compile_edits(job.bundle, job.device, job.directions, specs)}
+    edits = [made[name] for name in planned.names]
     watch = Stopwatch(models.device)
-    images = plan.shards[shard]
-    ids = [image.id for image in images]
+    ids = [image.id for image in planned.images]
     with watch.time("decode"):
-        kept = [position for position in range(len(images)) if position not in (lost or {})]
-        inputs = read_inputs(job.images, job.output, job.align, [images[each] for each in kept], models)
+        kept = [position for position in range(len(ids)) if position not in (lost or {})]
+        inputs = read_inputs(job.images, job.align, [planned.images[each] for each in kept], models)
         decoded = inputs.among(kept, lost or {})
+    images = [
+        replace(image, hash=digest) for image, digest in zip(planned.images, decoded.hashes, strict=True)
+    ]
     sizes = Sizes(job.batch, len(edits), pass_size(models.generator))
     failures = dict(decoded.failures)
     batches: list[Batch] = []
@@ -202,11 +207,12 @@ def edit_shard(
             else:
                 batches.append(batch)
     rows = edit_rows(job, images, edits, failures, batches, watch)
+    rows = [row | {"generation": planned.generation} for row in rows]
     mark_rows(rows, job.output, images, decoded.markings, write.digests)
     curves = curve_frame(edits, batches, ids)
     if commit:
         if len(curves):
             write_curves(job.output, "edit", f"shard-{shard:05d}", curves)
-        write_shard(job.output, "edit", plan.run_id, shard, rows)
+        write_shard(job.output, "edit", planned.run_id, shard, rows)
     failed = sum(row["status"] == "failed" for row in rows)
     return ShardDone(shard, ok=len(rows) - failed, failed=failed)

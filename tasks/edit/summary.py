@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from storage import uris
 from storage.errors import ImageError, StorageError
 from storage.images import decode_image, read_image
-from storage.metrics import read_metrics
-from storage.plan import RunPlan
+from storage.plan import Generation
+from storage.reading import Rows
 from tasks.jobs import EditJob
 from tasks.process.plans import plan_of
 from tasks.process.sheets import picture_grid
@@ -69,6 +70,8 @@ STRENGTHS = {
 }
 """Field of a line → metric that says how an edit was made."""
 
+_COLUMNS = ["image_id", "edit", "status", "error_class", "batch", *STRENGTHS.values(), *MEANS.values()]
+
 TITLES = {
     "clip_gain": "CLIP gain",
     "directional_similarity": "direction",
@@ -107,49 +110,92 @@ class EditSummary(RunCounts):
         return asdict(self) | {"table": titled(self.table)}
 
 
-@dataclass(frozen=True)
+@dataclass
+class OfEdit:
+    """What the rows of one edit amount to: how many are ok, the first row's strengths, sum and count of measures."""
+
+    ok: int = 0
+    strengths: dict[str, Any] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    batch: int | None = None
+
+    def add(self, rows: pa.Table) -> None:
+        """Count some more rows of the edit."""
+        if not self.strengths:
+            self.strengths = {name: rows[column][0].as_py() for name, column in STRENGTHS.items()}
+        batches = [size for size in (self.batch, pc.min(rows["batch"]).as_py()) if size is not None]
+        self.batch = min(batches, default=None)
+        good = rows.filter(pc.equal(rows["status"], "ok"))
+        self.ok += len(good)
+        for name, column in MEANS.items():
+            self.sums[name] = self.sums.get(name, 0.0) + (pc.sum(good[column]).as_py() or 0.0)
+            self.counts[name] = self.counts.get(name, 0) + len(good) - good[column].null_count
+
+    def mean(self, name: str) -> float | None:
+        """The mean of a measure over the good images; None where it was not measured."""
+        return self.sums[name] / self.counts[name] if self.counts.get(name) else None
+
+
+@dataclass
 class FinishedRun:
-    """The rows and the plan of a run folder, read once."""
+    """What the present rows of a run amount to; as large as its edits and failures are many, whatever its rows.
+
+    failures: error class → ids of images; good: the first images that could be edited.
+    """
 
     run: str
-    plan: RunPlan
-    rows: pd.DataFrame
+    plan: Generation
+    rows: int = 0
+    failed: int = 0
+    failures: dict[str, set[str]] = field(default_factory=dict)
+    edits: dict[str, OfEdit] = field(default_factory=dict)
+    good: list[str] = field(default_factory=list)
 
     @classmethod
-    def read(cls, run: str, flow: str) -> FinishedRun:
-        """The rows of the run that the folder's plan describes, in no particular order."""
-        rows, plan = read_metrics(run), plan_of(run)
-        return cls(run, plan, rows[(rows["flow"] == flow) & (rows["run"] == plan.run_id)])
+    def read(cls, run: str) -> FinishedRun:
+        """One pass over the rows of the run that the folder's plan describes, batch by batch."""
+        found = cls(run, plan_of(run))
+        for batch in Rows(run, planned=True).batches(_COLUMNS):
+            found._add(batch)
+        return found
+
+    def _add(self, batch: pa.Table) -> None:
+        self.rows += len(batch)
+        lost = batch.filter(pc.equal(batch["status"], "failed"))
+        self.failed += len(lost)
+        for id_, name in zip(lost["image_id"].to_pylist(), lost["error_class"].to_pylist(), strict=True):
+            self.failures.setdefault(name, set()).add(id_)
+        for name in pc.unique(batch["edit"]).to_pylist():
+            self.edits.setdefault(name, OfEdit()).add(batch.filter(pc.equal(batch["edit"], name)))
+        good = pc.unique(batch.filter(pc.equal(batch["status"], "ok"))["image_id"]).to_pylist()
+        self.good = sorted({*self.good, *good})[:SHOWN_IMAGES]
 
     def counts(self) -> RunCounts:
         """How many rows there are, and why some failed."""
-        failed = self.rows[self.rows["status"] == "failed"]
-        reasons = failed.drop_duplicates(["image_id", "error_class"])["error_class"].value_counts()
+        reasons = sorted(self.failures.items(), key=lambda each: -len(each[1]))
         return RunCounts(
             run=self.run,
-            rows=len(self.rows),
-            ok=len(self.rows) - len(failed),
-            failed=len(failed),
-            reasons=", ".join(f"{count} {name}" for name, count in reasons.items()),
+            rows=self.rows,
+            ok=self.rows - self.failed,
+            failed=self.failed,
+            reasons=", ".join(f"{len(images)} {name}" for name, images in reasons),
         )
 
     def table(self) -> list[EditLine]:
         """One line per edit, in the order of the plan."""
         lines = []
         for edit in self.plan.edits:
-            of_edit = self.rows[self.rows["edit"] == edit["name"]]
-            good = of_edit[of_edit["status"] == "ok"]
-            made: dict[str, Any] = {
-                name: _plain(of_edit.iloc[0][column]) for name, column in STRENGTHS.items()
-            }
-            means: dict[str, Any] = {name: _mean(good[column]) for name, column in MEANS.items()}
-            lines.append(EditLine(edit=edit["name"], n=len(good), **made, **means))
+            found = self.edits.get(edit["name"], OfEdit())
+            made: dict[str, Any] = {name: found.strengths.get(name) for name in STRENGTHS}
+            means: dict[str, Any] = {name: found.mean(name) for name in MEANS}
+            lines.append(EditLine(edit=edit["name"], n=found.ok, **made, **means))
         return lines
 
     def halved_batches(self, asked: int) -> dict[str, int]:
         """Edit → the smallest batch that it was done in, for edits that ran out of memory at `asked` images."""
-        smaller = self.rows[self.rows["batch"] < asked]
-        return {str(name): int(size) for name, size in smaller.groupby("edit")["batch"].min().items()}
+        sizes = ((name, each.batch) for name, each in sorted(self.edits.items()))
+        return {name: size for name, size in sizes if size is not None and size < asked}
 
 
 def summarise(
@@ -159,7 +205,7 @@ def summarise(
 
     done_before: shards that were finished before this attempt.
     """
-    finished = FinishedRun.read(job.output, "edit")
+    finished = FinishedRun.read(job.output)
     summary = EditSummary(
         **asdict(finished.counts()),
         images=images,
@@ -176,19 +222,18 @@ def summarise(
 
 def _write_grid(finished: FinishedRun) -> bytes | None:
     """The first images that could be edited, each with its first edits."""
-    good = sorted(finished.rows[finished.rows["status"] == "ok"]["image_id"].unique())[:SHOWN_IMAGES]
-    if not good:
+    if not finished.good:
         return None
     folders = [
         name for name in ("source", "reconstruction") if uris.exists(uris.join(finished.run, "images", name))
     ]
     columns = folders + [edit["name"] for edit in finished.plan.edits][:SHOWN_EDITS]
-    pictures = [[_picture(finished.run, column, image) for column in columns] for image in good]
+    pictures = [[_picture(finished.run, column, image) for column in columns] for image in finished.good]
     buffer = io.BytesIO()
     picture_grid(pictures, columns).save(buffer, "JPEG", quality=92)
     with suppress(
         StorageError
-    ):  # a finished run on a disk that is full or read-only is finished all the same
+    ):  # on a disk that is full or read-only a finished run is finished all the same
         uris.write_bytes(uris.join(finished.run, "grid.jpg"), buffer.getvalue())
     return buffer.getvalue()
 
@@ -200,15 +245,3 @@ def _picture(run: str, folder: str, image: str) -> bytes | None:
     except ImageError:  # lost or damaged since, which `styleclip verify` tells; no reason to end a run
         return None
     return data
-
-
-def _plain(value: Any) -> Any:
-    """A cell of a data frame as Python has it; None for null."""
-    if pd.isna(value):
-        return None
-    return value.item() if hasattr(value, "item") else value
-
-
-def _mean(values: pd.Series[float]) -> float | None:
-    mean = values.mean()
-    return None if pd.isna(mean) else float(mean)

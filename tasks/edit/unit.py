@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.edit.shard import edit_shard
 from tasks.jobs import EditJob
 from tasks.process.models import bundle
-from tasks.process.plans import all_but, ids_of, missing_shards, plan_of, sight_of
+from tasks.process.plans import all_but, ids_of, missing_shards, sight_of
 from tasks.process.units import Sight, Split, Unit
 
 
@@ -16,7 +16,7 @@ def look(job: EditJob) -> Sight:
 
 def missing_edits(job: EditJob) -> list[int]:
     """Shards without a commit."""
-    return missing_shards(job.output, "edit", plan_of(job.output))
+    return missing_shards(job.output, "edit")
 
 
 def shard_ids(job: EditJob, shard: int) -> list[str]:

@@ -12,7 +12,7 @@ from prefect import task
 
 from storage import uris
 from storage.metrics import SCHEMA
-from storage.plan import RunPlan, load_plan
+from storage.plan import Generation, load_plan
 from tasks.export.plan import TOLD, Pack, Packs, rows_file
 from tasks.jobs import ExportJob
 
@@ -49,7 +49,7 @@ def _title(job: ExportJob) -> str:
     return job.output.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _readme(job: ExportJob, packs: Packs, plan: RunPlan | None) -> str:
+def _readme(job: ExportJob, packs: Packs, plan: Generation | None) -> str:
     counts = _counts(packs.packs)
     size = next((name for limit, name in _SIZES if packs.accepted < limit), "n>1M")
     head: dict[str, Any] = {

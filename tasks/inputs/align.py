@@ -11,7 +11,8 @@ import numpy as np
 
 from storage.datasets import ImageFolder
 from storage.errors import StorageError
-from storage.landmarks import Unusable, digest_of, find_landmarks, load_landmarks
+from storage.landmarks import Unusable, find_landmarks
+from storage.plan import PlannedImage
 from styleclip.bundles.load import Bundle, file_sha256
 from styleclip.errors import AlignmentError
 from styleclip.faces.detect import FaceDetector
@@ -41,20 +42,25 @@ def landmarks_for(align: Align, table: str | None, folder: str, images: ImageFol
     return found
 
 
-def alignment_of(align: Align, found: Landmarks | None, models: Bundle) -> dict[str, Any]:
+def alignment_of(align: Align, models: Bundle) -> dict[str, Any]:
     """What a plan remembers of the alignment. Raises AlignmentError where a detector is asked for and not there."""
-    if align == "detector":
-        return {"align": align, "detector": file_sha256(_detector_of(models).path)}
-    return {"align": "none"} if found is None else {"align": "landmarks", "landmarks": digest_of(found)}
+    return {"align": align} | (
+        {"detector": file_sha256(_detector_of(models).path)} if align == "detector" else {}
+    )
 
 
 def faces_in(
-    run: str, align: Align, ids: Sequence[str], models: Bundle
+    align: Align, images: Sequence[PlannedImage], models: Bundle
 ) -> list[np.ndarray | Unusable] | FaceDetector | None:
-    """Where these images' faces are: what the run has kept, or the detector; None where images are aligned already."""
+    """Where these images' faces are: what was planned, or the detector; None where images are aligned already."""
     if align == "detector":
         return _detector_of(models)
-    return None if align == "none" else load_landmarks(run, ids)
+    if align == "none":
+        return None
+    return [
+        Unusable("NoLandmarks", "the plan holds none of it") if image.face is None else image.face
+        for image in images
+    ]
 
 
 def _detector_of(models: Bundle) -> FaceDetector:

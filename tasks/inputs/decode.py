@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from storage.errors import Failure, ImageError
-from storage.images import decode_image, read_image
+from storage.images import CHANGED, decode_image, read_image
+from storage.images_table import HASHED
 from storage.landmarks import Unusable
 from storage.markings import Markings, markings_of
 from styleclip.errors import AlignmentError, NoFaceError
@@ -27,13 +28,14 @@ class Decoded:
     """The usable files of a shard.
 
     positions: their places in the list that was asked for; images uint8 [n, size, size, 3];
-    failures: position → reason for all the others; ms: milliseconds per file asked for; markings: position → what the
-    file says of itself.
+    failures: position → reason for all the others; hashes: of the content of each file that was asked for, as far as it
+    could be read; ms: milliseconds per file; markings: position → what the file says of itself.
     """
 
     positions: list[int]
     images: np.ndarray
     failures: dict[int, Failure]
+    hashes: list[str]
     ms: float
     markings: dict[int, Markings] = field(default_factory=dict)
 
@@ -43,14 +45,20 @@ class Decoded:
             self,
             positions=[kept[position] for position in self.positions],
             failures={kept[position]: why for position, why in self.failures.items()} | dict(lost),
+            hashes=_among(self.hashes, kept, len(kept) + len(lost)),
             markings={kept[position]: each for position, each in self.markings.items()},
         )
 
 
-CHANGED = Failure(
-    "Changed",
-    "it is no longer what the run was planned with; run the same command with --retry-failed to edit it as it is now",
-)
+def _among(hashes: Sequence[str], kept: Sequence[int], count: int) -> list[str]:
+    found = [NOT_READ] * count
+    for position, digest in zip(kept, hashes, strict=True):
+        found[position] = digest
+    return found
+
+
+NOT_READ = "unreadable"
+"""What stands for the hash of a file that was not read."""
 
 
 def short_hash(content: bytes) -> str:
@@ -62,24 +70,28 @@ def decode(
     paths: Sequence[str],
     size: int,
     faces: Sequence[np.ndarray | Unusable] | FaceDetector | None = None,
-    hashes: Sequence[str] | None = None,
+    versions: Sequence[str] | None = None,
 ) -> Decoded:
     """Read `paths` as squares of `size` pixels, several at a time.
 
-    `hashes` are those that were planned: a file that has changed since is a failure. With `faces`, landmarks (one entry
-    per path) or a detector of them, each face is brought into the FFHQ frame, from all pixels of its file; without, the
-    middle of each picture is taken.
+    `versions` are those that were planned: a file that has changed since is a failure. With `faces`, landmarks (one
+    entry per path) or a detector of them, each face is brought into the FFHQ frame, from all pixels of its file;
+    without, the middle of each picture is taken.
     """
     begun = time.perf_counter()
     markings: dict[str, Markings] = {}
+    hashes = [NOT_READ] * len(paths)
 
     def read(
-        path: str, face: np.ndarray | Unusable | FaceDetector | None, planned: str | None
+        place: int, path: str, face: np.ndarray | Unusable | FaceDetector | None, version: str | None
     ) -> np.ndarray | Failure:
+        file = version.split("+")[0] if version else None
+        hashed = file is not None and file.startswith(HASHED)
         try:
-            content = read_image(path)
-            if planned is not None and short_hash(content) != planned:
-                return CHANGED
+            content = read_image(path, None if hashed else file)
+            hashes[place] = short_hash(content)
+            if hashed and file != HASHED + hashes[place]:
+                return Failure("Changed", CHANGED)
             markings[path] = markings_of(content)
             if face is None:
                 return decode_image(content, size)
@@ -98,13 +110,14 @@ def decode(
 
     with ThreadPoolExecutor(DECODERS) as pool:
         each = faces if isinstance(faces, Sequence) else [faces] * len(paths)
-        results = list(pool.map(read, paths, each, hashes or [None] * len(paths)))
+        results = list(pool.map(read, range(len(paths)), paths, each, versions or [None] * len(paths)))
     positions = [i for i, result in enumerate(results) if not isinstance(result, Failure)]
     images = [result for result in results if not isinstance(result, Failure)]
     return Decoded(
         positions,
         np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8),
         {i: result for i, result in enumerate(results) if isinstance(result, Failure)},
+        hashes,
         1000 * (time.perf_counter() - begun) / max(len(paths), 1),
         {i: markings[paths[i]] for i in positions},
     )

@@ -5,21 +5,27 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
 
 from storage import uris
-from storage.datasets import ImageFolder, list_images
+from storage.datasets import ImageFolder, content_hash, list_images
 from storage.errors import Failure, StorageError
+from storage.images import CHANGED
+from storage.images_table import HASHED, images_table
 from storage.latents import LatentStore
-from storage.plan import PlannedImage
+from storage.plan import PlannedImage, path_of
+from storage.plan_table import with_faces
 from styleclip.bundles.load import Bundle
 from styleclip.errors import AlignmentError, BundleError, EditError
-from tasks.inputs.align import Landmarks, faces_in, landmarks_for
-from tasks.inputs.decode import CHANGED, Decoded, decode, short_hash
-from tasks.jobs import Align
+from tasks.inputs.align import Align, faces_in, landmarks_for
+from tasks.inputs.decode import NOT_READ, Decoded, decode, short_hash
 
 NO_CODE = Failure("NoCode", "its inversion failed, so there is no code to edit")
+HASHERS = 8
+"""Threads that read files for their hashes: reading waits for disks and networks, not for this processor."""
 
 
 def is_latents(uri: str) -> bool:
@@ -27,17 +33,27 @@ def is_latents(uri: str) -> bool:
     return LatentStore.exists(uri)
 
 
-def list_folder(
-    uri: str, align: Align, table: str | None, output: str
-) -> tuple[ImageFolder, Landmarks | None]:
-    """The images of a folder, which `output` must not lie in, and, where faces are aligned, their landmarks."""
+def list_folder(uri: str, align: Align, table: str | None, output: str) -> tuple[ImageFolder, pa.Table]:
+    """A folder of images, which `output` must not lie in, and its table with landmarks where faces are aligned by them.
+
+    Raises StorageError for an empty folder or one without landmarks, AlignmentError for a table that nothing reads.
+    """
     folder = list_images(uri, output)
-    return folder, landmarks_for(align, table, uri, folder)
+    found = landmarks_for(align, table, uri, folder)
+    if found is None:
+        return folder, folder.table
+    return folder, with_faces(folder.table, [found[id_] for id_ in folder.table["id"].to_pylist()])
+
+
+def file_hashes(root: str, names: Sequence[bytes]) -> list[str]:
+    """Hashes of the content of files below a folder."""
+    with ThreadPoolExecutor(HASHERS) as pool:
+        return list(pool.map(lambda name: content_hash(path_of(root, name)), names))
 
 
 def finished_codes(uri: str, models: Bundle) -> LatentStore:
     """A latents store that is whole. Raises StorageError where it is not, BundleError for one of another generator."""
-    store = LatentStore.open(uri)
+    store = opened(uri)
     if missing := store.missing_shards():
         raise StorageError(
             f"{uri} is not finished ({len(missing)} shards missing): run invert again to finish it"
@@ -51,13 +67,11 @@ def finished_codes(uri: str, models: Bundle) -> LatentStore:
     return store
 
 
-def list_codes(
-    uri: str, models: Bundle, align: Align, refine_steps: int, save_source: bool
-) -> list[PlannedImage]:
-    """The images of a latents store, with hashes of their codes.
+def list_codes(uri: str, models: Bundle, align: Align, refine_steps: int, save_source: bool) -> pa.Table:
+    """The images of a latents store; the version of each is that of the file that holds its code.
 
     Raises StorageError for a store that is not finished, BundleError for one of another generator, AlignmentError and
-    EditError for options that need the images themselves.
+    EditError for wishes that need the images themselves.
     """
     if align != "none":
         raise AlignmentError(f"{uri} holds latent codes: what is aligned is images, so choose align 'none'")
@@ -66,47 +80,62 @@ def list_codes(
     if save_source:
         raise EditError(f"{uri} holds latent codes, no images: there is no source to save")
     store = finished_codes(uri, models)
-    ok, planned = store.ok, []
-    for first in range(0, len(store.ids), store.shard_size):
-        part = slice(first, first + store.shard_size)
-        for id_, code, good in zip(store.ids[part], store.read(part), ok[part], strict=True):
-            digest = short_hash(code.tobytes()) if good else "no code"
-            planned.append(PlannedImage(id_, uri, digest))
-    return planned
+    return images_table(store.ids, [""] * len(store.ids), store.versions(store.ids))
+
+
+def code_hashes(uri: str, ids: Sequence[str]) -> list[str]:
+    """Hashes of the codes of these images, a shard's worth at a time."""
+    store, found = opened(uri), []
+    for first in range(0, len(ids), store.shard_size):
+        codes, ok = store.codes_of(ids[first : first + store.shard_size])
+        found += [_code_hash(code, good) for code, good in zip(codes, ok, strict=True)]
+    return found
+
+
+def _code_hash(code: np.ndarray, ok: bool) -> str:
+    return short_hash(code.tobytes()) if ok else "no code"
+
+
+def opened(uri: str) -> LatentStore:
+    """The store at `uri`, opened once per process while it stays the same: its ids are long to read."""
+    return _opened(uri, uris.stamp_of(uris.join(uri, "zarr.json")))
 
 
 @functools.lru_cache(maxsize=2)
 def _opened(uri: str, _stamp: object) -> LatentStore:
-    # its marks of what is done are many small files, which every shard would read anew
     return LatentStore.open(uri)
 
 
 def read_codes(uri: str, images: Sequence[PlannedImage]) -> Decoded:
-    """The codes of these images, float32 [n, num_ws, w_dim], in the place of pictures."""
+    """The codes of these images, float32 [n, num_ws, w_dim], in the place of pictures; reads their shards only."""
     begun = time.perf_counter()
-    store = _opened(uri, uris.stamp_of(uris.join(uri, "zarr.json")))
-    ok = dict(zip(store.ids, store.ok.tolist(), strict=True))
-    with_code = [position for position, image in enumerate(images) if ok[image.id]]
-    codes = store.read([images[position].id for position in with_code])
-    failures = {position: NO_CODE for position, image in enumerate(images) if not ok[image.id]}
-    same = [
-        short_hash(code.tobytes()) == images[place].hash for place, code in zip(with_code, codes, strict=True)
-    ]
-    failures |= {position: CHANGED for position, good in zip(with_code, same, strict=True) if not good}
-    positions = [position for position, good in zip(with_code, same, strict=True) if good]
+    store = opened(uri)
+    there = [place for place, image in enumerate(images) if image.id in store]
+    ids = [images[place].id for place in there]
+    codes, ok = store.codes_of(ids)
+    hashes = ["no code"] * len(images)
+    failures = {place: NO_CODE for place in range(len(images))}
+    for place, code, good, version in zip(there, codes, ok, store.versions(ids), strict=True):
+        hashes[place] = _code_hash(code, good)
+        planned = images[place].version
+        if planned != (HASHED + hashes[place] if planned.startswith(HASHED) else version):
+            failures[place], hashes[place] = Failure("Changed", CHANGED), NOT_READ
+        elif good:
+            del failures[place]
+    sound = [row for row, place in enumerate(there) if place not in failures]
     return Decoded(
-        positions,
-        codes[np.array(same, bool)],
+        [there[row] for row in sound],
+        codes[sound],
         failures,
+        hashes,
         1000 * (time.perf_counter() - begun) / max(len(images), 1),
     )
 
 
-def read_inputs(uri: str, run: str, align: Align, images: Sequence[PlannedImage], models: Bundle) -> Decoded:
+def read_inputs(uri: str, align: Align, images: Sequence[PlannedImage], models: Bundle) -> Decoded:
     """The pictures of these images in the generator's size, or their codes where `uri` is a latents store."""
     if is_latents(uri):
         return read_codes(uri, images)
-    faces = faces_in(run, align, [image.id for image in images], models)
-    return decode(
-        [image.path for image in images], models.image_size, faces, [image.hash for image in images]
-    )
+    faces = faces_in(align, images, models)
+    versions = [image.version for image in images]
+    return decode([image.path for image in images], models.image_size, faces, versions)

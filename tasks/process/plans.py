@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from storage.datasets import ImageFolder, content_hash
 from storage.errors import Failure, StoreCorrupt
-from storage.failures import Failures, failures_of
 from storage.metrics import finished_shards
-from storage.plan import PlannedImage, RunPlan, load_plan
+from storage.plan import Generation, load_plan, shard_of
 from styleclip.bundles.load import Bundle
 from styleclip.settings import Precision
 from tasks.process.units import WORKER_DIED, Sight
-
-HASHERS = 8
-"""Threads that read files for their hashes: reading waits for disks and networks, not for this processor."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +53,8 @@ def settings_of(models: Bundle) -> dict[str, Any]:
     }
 
 
-def plan_of(run_dir: str) -> RunPlan:
-    """The plan that a run has written. Raises StoreCorrupt when somebody has taken it away."""
+def plan_of(run_dir: str) -> Generation:
+    """The latest plan that a run has written. Raises StoreCorrupt when somebody has taken it away."""
     plan = load_plan(run_dir)
     if plan is None:
         raise StoreCorrupt(
@@ -70,29 +63,10 @@ def plan_of(run_dir: str) -> RunPlan:
     return plan
 
 
-def plan_for(
-    folder: ImageFolder, edits: Sequence[Mapping[str, Any]], shard_size: int, fingerprint: Mapping[str, Any]
-) -> RunPlan:
-    """The plan over a folder: its images with their content hashes."""
-    return RunPlan(tuple(hashed(folder)), tuple(edits), shard_size, fingerprint)
-
-
-def hashed(folder: ImageFolder) -> list[PlannedImage]:
-    """The images of a folder with their content hashes."""
-    with ThreadPoolExecutor(HASHERS) as pool:
-        hashes = list(pool.map(content_hash, [ref.path for ref in folder.images]))
-    return [PlannedImage(ref.id, ref.path, digest) for ref, digest in zip(folder.images, hashes, strict=True)]
-
-
-def missing_shards(run_dir: str, flow: str, plan: RunPlan, again: Collection[int] = ()) -> list[int]:
-    """Shards without a commit, and those to do again, in order."""
-    return sorted(set(range(len(plan.shards))) - finished_shards(run_dir, flow, plan.run_id) | set(again))
-
-
-def to_retry(run_dir: str, flow: str, wanted: bool) -> Failures:
-    """What failed before in a run folder, if it is wanted; nothing in a new folder."""
-    plan = load_plan(run_dir) if wanted else None
-    return failures_of(run_dir, flow, plan.run_id, plan) if plan else Failures()
+def missing_shards(run_dir: str, flow: str) -> list[int]:
+    """Shards of the latest plan without a commit, in order: it holds whatever earlier ones had not finished."""
+    plan = plan_of(run_dir)
+    return sorted(set(range(plan.first_shard, plan.end)) - finished_shards(run_dir, flow, plan.run_id))
 
 
 def sight_of(models: Bundle, run_dir: str) -> Sight:
@@ -104,7 +78,7 @@ def sight_of(models: Bundle, run_dir: str) -> Sight:
 
 def ids_of(run_dir: str, shard: int) -> list[str]:
     """The images of a shard."""
-    return [image.id for image in plan_of(run_dir).shards[shard]]
+    return [image.id for image in shard_of(run_dir, shard).images]
 
 
 def all_but(run_dir: str, shard: int, position: int) -> dict[int, Failure]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from prefect import task
 
 from storage import uris
-from storage.cells import has_plan, planned_shards
+from storage.cells import has_plan, shard_sizes
 from storage.errors import StorageError
 from storage.metrics import shard_files
 from tasks.report import charts
@@ -167,11 +167,9 @@ def _course(run: str) -> dict[str, Any] | None:
     """Images a second, from the times at which shards were committed; None where these are not known."""
     if uris.is_remote(run) or not has_plan(run):
         return None
-    shards = planned_shards(run)
-    images = {(each.run, each.number): len(each.images) for each in shards}
+    images = shard_sizes(run)
     ends = sorted(
-        (uris.local_path(uri).stat().st_mtime, images.get((match[2], int(match[3])), 0))
-        for uri, match in shard_files(run)
+        (uris.local_path(file.uri).stat().st_mtime, images.get(file.shard, 0)) for file in shard_files(run)
     )
     span = ends[-1][0] - ends[0][0] if ends else 0.0
     if len(ends) < 4 or span <= 0:

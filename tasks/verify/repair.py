@@ -10,7 +10,7 @@ from prefect import task
 from storage import arrays, uris
 from storage.calls import read_call
 from storage.cells import planned_shards
-from storage.datasets import content_hash
+from storage.datasets import is_of_version
 from storage.errors import Damage, StorageError
 from storage.latents import LatentStore
 from storage.metrics import shard_uri
@@ -33,7 +33,7 @@ def prepare_repair(run: str, damages: Iterable[Damage]) -> Repair:
     A shard is left alone when an input of it is gone or changed: to do it again would turn sound rows into failed ones.
     """
     damages = list(damages)
-    shards = planned_shards(run)
+    shards = {shard.number: shard for shard in planned_shards(run)}
     refused = [damage for damage in damages if damage.shard is None]
     wanted = sorted({damage.shard for damage in damages if damage.shard is not None})
     good = []
@@ -43,7 +43,7 @@ def prepare_repair(run: str, damages: Iterable[Damage]) -> Repair:
             image.path
             for image in images
             if image.path and uris.exists(image.path) and not uris.is_folder(image.path)
-            and content_hash(image.path) != image.hash
+            and not is_of_version(image.path, image.version)
         ]  # fmt: skip
         lost += [image.path for image in images if image.path and not uris.exists(image.path)]
         refused += [

@@ -111,10 +111,12 @@ def test_a_lost_shard_is_done_again_with_the_same_result(whole, tiny, images, tm
 def test_another_run_is_kept_out_of_the_folder(whole, tiny, images):
     run, _ = whole
     with pytest.raises(PlanMismatch, match="belongs to another run") as caught:
-        edit(params(tiny, images, run, save_source=True, edits=SPECS[:1]))
+        edit(params(tiny, images, run, save_source=True, seed=1))
     assert "\n" not in str(caught.value)
+    with pytest.raises(PlanMismatch, match=r"edits\."):
+        edit(params(tiny, images, run, save_source=True, edits=SPECS[:1], strict=True))
     with pytest.raises(PlanMismatch, match="shard_size"):
-        edit(params(tiny, images, run, save_source=True, shard_size=5))
+        edit(params(tiny, images, run, save_source=True, shard_size=5, strict=True))
 
 
 @pytest.mark.parametrize(

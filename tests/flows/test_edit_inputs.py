@@ -103,7 +103,9 @@ def test_photographs_are_aligned_before_they_are_edited(tiny, tmp_path):
     )
     assert np.abs(there - not_there).mean() > 3
     (folder / "p001.landmarks.json").unlink()
-    with pytest.raises(PlanMismatch, match="landmarks was"):
+    with pytest.raises(PlanMismatch, match="the content of image 'p001' has changed"):
+        edit(params(tiny, folder, run, align="landmarks", save_source=True, strict=True))
+    with pytest.raises(RunFailed, match="1 NoLandmarks"):
         edit(params(tiny, folder, run, align="landmarks", save_source=True))
     with pytest.raises(PlanMismatch, match="align was landmarks, is none"):
         edit(params(tiny, folder, run, save_source=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -15,10 +16,13 @@ from storage import uris
 from storage.datasets import content_hash, list_images
 from storage.directions import DirectionStore
 from storage.errors import ImageError, PlanMismatch, StorageError, StoreCorrupt
+from storage.growth import Wanted, keep_plan
 from storage.images import decode_image, encode_image
+from storage.images_table import images_table
 from storage.latents import LatentStore
-from storage.metrics import finished_shards, read_metrics, write_shard
-from storage.plan import PlannedImage, RunPlan, keep_plan, load_plan
+from storage.metrics import finished_shards, write_shard
+from storage.plan import load_plan, shard_of
+from storage.reading import read_metrics
 
 COUNTER = itertools.count()
 
@@ -82,12 +86,16 @@ def test_images(place):
 
 def test_a_run(place):
     run = f"{place}/run"
-    plan = RunPlan((PlannedImage("a", "a.png", "1"),), ({"name": "x"},), 4, {"seed": 1})
+    plan = Wanted(
+        images_table(["a"], ["a.png"], ["1-1"]), "in", ({"name": "x"},), 4, {"seed": 1}, lambda *_: []
+    )
     assert load_plan(run) is None and finished_shards(run, "edit", "001") == set()
-    assert keep_plan(run, plan) is False and keep_plan(run, plan) is True
+    kept = keep_plan(run, plan)
+    assert not kept.continued and keep_plan(run, plan) == replace(kept, continued=True)
+    assert [image.path for image in shard_of(run, 0).images] == ["in/a.png"]
     with pytest.raises(PlanMismatch, match="seed was 1, is 2"):
-        keep_plan(run, RunPlan(plan.images, plan.edits, 4, {"seed": 2}))
-    assert uris.write_new(f"{run}/plan.json", b"another") is False and load_plan(run) == plan
+        keep_plan(run, replace(plan, fingerprint={"seed": 2}))
+    assert uris.write_new(f"{run}/plan.json", b"another") is False and load_plan(run) == kept.generation
     row = {"image_id": "a", "path": "a.png", "input_hash": "1", "edit": "x", "status": "ok"}
     for shard in (0, 3):
         write_shard(run, "edit", "001", shard, [row])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given, settings
@@ -124,6 +125,17 @@ def test_ids_are_unique_whatever_the_case_and_stable(names):
     assert len({unicodedata.normalize("NFKC", identifier).lower() for identifier in ids}) == len(names)
     assert all(re.fullmatch(SAFE, id_) and not id_.endswith(".") for id_ in ids), ids
     assert dict(zip(names, ids, strict=True)) == dict(zip(names[::-1], safe_ids(names[::-1]), strict=True))
+
+
+@settings(deadline=None)
+@given(name=paths)
+def test_ids_come_from_the_path_without_its_ending(name):
+    path = PurePosixPath(name)
+    (id_,) = safe_ids([name])
+    bare = str(path.with_suffix("")).replace("/", "__")
+    assert id_ == bare or re.fullmatch(r".*-[0-9a-f]{8}", id_), (id_, bare)
+    if re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_-])?", bare):
+        assert id_ == bare
 
 
 def test_what_is_no_folder_of_images_is_one_clear_line(tmp_path):

@@ -12,9 +12,7 @@ from storage.datasets import list_images
 from storage.errors import StorageError, StoreCorrupt
 from storage.landmarks import (
     Unusable,
-    digest_of,
     find_landmarks,
-    keep_landmarks,
     load_landmarks,
 )
 
@@ -114,21 +112,23 @@ def test_a_bad_table_is_everybody_s(folder, tmp_path):
         found_in(folder)
 
 
-def test_what_was_found_is_kept_with_the_run(folder, tmp_path):
-    (folder / "a.landmarks.json").write_text(json.dumps(FIVE))
-    found = found_in(folder)
-    run = str(tmp_path / "run")
-    keep_landmarks(run, found)
-    assert load_landmarks(run, ["b", "a"])[0] == found["b"]
-    assert load_landmarks(run, ["b", "a"])[1].tolist() == FIVE
-    before = digest_of(found)
-    assert before == digest_of(dict(reversed(found.items())))
-    (folder / "a.landmarks.json").write_text(json.dumps((np.array(FIVE) + 0.25).tolist()))
-    assert digest_of(found_in(folder)) != before
-    (tmp_path / "run/landmarks.parquet").write_bytes(b"PAR1")
+def test_what_older_runs_kept_is_still_read(tmp_path):
+    run, why = str(tmp_path), Unusable("NoLandmarks", "there are none")
+    table = pd.DataFrame(
+        {
+            "image_id": ["a", "b"],
+            "landmarks": [np.ravel(FIVE).tolist(), None],
+            "error_class": ["", why.error_class],
+            "reason": ["", why.reason],
+        }
+    )
+    table.to_parquet(tmp_path / "landmarks.parquet", index=False)
+    second, first = load_landmarks(run, ["b", "a"])
+    assert second == why and first.tolist() == FIVE
+    (tmp_path / "landmarks.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreCorrupt, match=r"landmarks\.parquet is damaged"):
         load_landmarks(run, ["a"])
-    (tmp_path / "run/landmarks.parquet").unlink()
+    (tmp_path / "landmarks.parquet").unlink()
     with pytest.raises(StoreCorrupt, match="is gone"):
         load_landmarks(run, ["a"])
 
@@ -145,11 +145,3 @@ def test_a_csv_with_an_empty_cell_is_no_traceback(folder):
     rows = pd.DataFrame({"image": ["a.png", "b.jpg"], "landmarks": [json.dumps(FIVE), None]})
     rows.to_csv(folder / "landmarks.csv", index=False)
     assert all(isinstance(entry, Unusable) for entry in found_in(folder).values())
-
-
-def test_reasons_that_name_files_without_utf8_can_be_kept(tmp_path):
-    why = Unusable("BadLandmarks", "b\udcff.landmarks.json: no JSON")
-    keep_landmarks(str(tmp_path), {"b": why, "a": np.array(FIVE)})
-    second, first = load_landmarks(str(tmp_path), ["b", "a"])
-    assert isinstance(second, Unusable) and "\\udcff" in second.reason
-    np.testing.assert_array_equal(first, FIVE)

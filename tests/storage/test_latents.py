@@ -102,18 +102,49 @@ def test_ids_that_would_lead_out_of_a_run_folder_are_refused(tmp_path, store, na
         LatentStore.open(store.uri)
 
 
-def test_marks_of_a_finished_store_are_read_once(store, monkeypatch):
+def test_a_reader_of_few_codes_reads_few_files(store, monkeypatch):
     for shard, count in enumerate((3, 3, 1)):
         store.write_shard(shard, codes(count), np.ones(count, bool))
-    looked: list[str] = []
+    looked: list[tuple[str, int]] = []
     read = arrays.read_rows
-    monkeypatch.setattr(
-        arrays, "read_rows", lambda uri, array, *rest: looked.append(array.name) or read(uri, array, *rest)
-    )
-    for id_ in IDS:
-        store.read([id_])
-        assert store.ok.all()
-    assert looked.count("/done") == looked.count("/ok") == 1
+
+    def watched(uri, array, rows, *rest):
+        looked.append((array.name, len(np.arange(array.shape[0])[rows])))
+        return read(uri, array, rows, *rest)
+
+    monkeypatch.setattr(arrays, "read_rows", watched)
+    store.codes_of(IDS[2:4])
+    assert looked == [("/w", 2), ("/ok", 2)]
+    del looked[:]
+    for _ in range(3):
+        assert store.ok.all() and store.missing_shards() == []
+    assert looked == [("/ok", len(IDS))]
+
+
+def test_a_store_grows_and_the_last_code_counts(store):
+    for shard, count in enumerate((3, 3, 1)):
+        store.write_shard(shard, codes(count), np.ones(count, bool))
+    before, versions = store.read(), store.versions(IDS)
+    parts = [(0, IDS), (3, [IDS[1], "new"]), (5, ["late"])]
+    grown = store.grow_to(parts, gone=[IDS[0]])
+    assert grown.ids == sorted([*IDS[1:], "new", "late"]) and grown.missing_shards() == [3, 5]
+    with pytest.raises(StorageError, match="not inverted yet"):
+        grown.read([IDS[1]])
+    grown.write_shard(3, codes(2) + 5, np.ones(2, bool))
+    grown.write_shard(5, codes(1) + 7, np.zeros(1, bool))
+    again = LatentStore.open(store.uri)
+    assert again.missing_shards() == [] and IDS[0] not in again
+    np.testing.assert_array_equal(again.read([IDS[1], "new", IDS[2]]), [*(codes(2) + 5), before[2]])
+    assert again.ok.tolist() == [id_ != "late" for id_ in again.ids]
+    same = [
+        id_
+        for id_, old, new in zip(IDS[1:], versions[1:], again.versions(IDS[1:]), strict=True)
+        if old == new
+    ]
+    assert same == list(IDS[2:])
+    assert again.grow_to(parts, gone=[IDS[0]]) is again
+    with pytest.raises(StoreCorrupt, match="other images than the plan"):
+        again.grow_to([(0, ["other"])], gone=[])
 
 
 def test_two_that_make_the_same_store_at_once_get_one(tmp_path, monkeypatch):

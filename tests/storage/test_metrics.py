@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.errors import StorageError, StoreCorrupt
-from storage.metrics import SCHEMA, finished_shards, read_metrics, write_shard, write_table
+from storage.metrics import SCHEMA, finished_shards, write_shard, write_table
+from storage.reading import read_metrics
 
 # What design.md, section 6, and issue 2 ask of a row, beside the partition's flow and run.
 PROMISED = [
@@ -21,7 +22,7 @@ PROMISED = [
     "ms_metrics", "ms_write", "clip_before", "clip_after", "clip_gain", "directional_similarity",
     "judge_clip_before", "judge_clip_after", "judge_directional_similarity",
     "identity_source_reconstruction", "identity_reconstruction_edit", "distance_source_reconstruction",
-    "distance_reconstruction_edit", "clipped_share", "delta_norm", "output", "schema_version",
+    "distance_reconstruction_edit", "clipped_share", "delta_norm", "output", "schema_version", "generation",
     "package_version", "bundle", "space", "steps", "lambda_l2", "lambda_id", "learning_rate", "relative",
     "mapper", "batch", "output_sha256", "reconstruction_sha256", "source_sha256", "input_digital_source_type",
     "input_has_c2pa",

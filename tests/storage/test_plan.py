@@ -2,103 +2,139 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage.datasets import content_hash, list_images
+from storage.differences import compare
 from storage.errors import PlanMismatch, StorageError, StoreCorrupt
-from storage.plan import PlannedImage, RunPlan, compare, keep_plan, load_plan
+from storage.growth import Wanted, keep_plan
+from storage.images_table import images_table
+from storage.landmarks import Unusable
+from storage.plan import generations_of, load_plan, path_of, shard_of
+from storage.plan_table import with_faces
+from storage.reading import read_metrics
 
+V1 = Path(__file__).parents[1] / "data" / "run-v1"
+ids = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=6)
 # Any text, and what Python makes of file names that are no UTF-8.
 texts = st.text(
     st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
 )
-images = st.lists(
-    st.builds(PlannedImage, texts, texts, texts), max_size=7, unique_by=lambda image: image.id
-).map(tuple)
-plans = st.builds(
-    RunPlan,
-    images,
-    st.lists(st.dictionaries(texts, st.none() | st.floats(-9e9, 9e9) | texts), max_size=3).map(tuple),
-    st.integers(1, 5),
-    st.dictionaries(texts, texts | st.dictionaries(texts, texts)),
+
+
+def wanted(images: dict[str, str], **changes: object) -> Wanted:
+    """What a run over images (id → version) is asked for."""
+    names = [f"{id_}.png" for id_ in images]
+    values = {
+        "root": "/in",
+        "edits": ({"name": "x", "alpha": 2.0},),
+        "shard_size": 1,
+        "fingerprint": {"seed": "1"},
+    }
+    return Wanted(
+        images_table(list(images), names, list(images.values())), **(values | changes),  # type: ignore[arg-type]
+        hashes=lambda ids, _: ["another"] * len(ids),
+    )  # fmt: skip
+
+
+AB = {"a": "1-1", "b": "1-2"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    names=st.dictionaries(ids, texts, min_size=1, max_size=7),
+    size=st.integers(1, 5),
+    edit=st.dictionaries(texts, st.none() | st.floats(-9e9, 9e9) | texts),
+    seed=st.randoms(use_true_random=False),
 )
+def test_shards_hold_each_image_once_in_order_whoever_lists_the_folder(
+    tmp_path_factory, names, size, edit, seed
+):
+    listed = list(names.items())
+    seed.shuffle(listed)
+    table = images_table([id_ for id_, _ in listed], [name for _, name in listed], ["1-1"] * len(listed))
+    run = f"memory://plans/{tmp_path_factory.mktemp('x').name}"
+    asked = Wanted(table, "/in", ({**edit, "name": "x"},), size, {"of": dict(edit)}, lambda *_: [])
+    kept = keep_plan(run, asked)
+    shards = [shard_of(run, number) for number in kept.missing]
+    assert [image.id for shard in shards for image in shard.images] == sorted(names)
+    assert all(len(shard.images) <= size for shard in shards)
+    assert {i.id: i.path for s in shards for i in s.images} == {
+        id_: path_of("/in", name.encode("utf-8", "surrogateescape")) for id_, name in names.items()
+    }
+    header = load_plan(run)
+    assert compare(header.edits, asked.edits) == compare(header.fingerprint, asked.fingerprint) == []
+    assert header.to_json().isascii()
 
 
-@settings(max_examples=50, deadline=None)
-@given(plan=plans)
-def test_json_round_trip_and_shards(plan):
-    again = RunPlan.from_json(plan.to_json())
-    assert again.images == plan.images and again.to_json() == plan.to_json()
-    assert compare(again.edits, plan.edits) == compare(again.fingerprint, plan.fingerprint) == []
-    assert plan.to_json().isascii()
-    assert [image for shard in plan.shards for image in shard] == list(plan.images)
-    assert all(len(shard) <= plan.shard_size for shard in plan.shards)
-
-
-@settings(max_examples=50, deadline=None)
-@given(plan=plans, seed=st.randoms(use_true_random=False))
-def test_the_order_of_the_listing_does_not_matter(plan, seed):
-    shuffled = list(plan.images)
-    seed.shuffle(shuffled)
-    assert replace(plan, images=tuple(shuffled)).to_json() == plan.to_json()
-
-
-PLAN = RunPlan(
-    (PlannedImage("a", "a.png", "1"), PlannedImage("b", "b.png", "2")),
-    ({"name": "x", "alpha": 2.0},),
-    1,
-    {"seed": "1"},
+@pytest.mark.parametrize(
+    ("images", "change", "words"),
+    [
+        (AB, {"shard_size": 2}, "shard_size was 1, is 2"),
+        (AB, {"fingerprint": {"seed": "2"}}, "seed was 1, is 2"),
+        (AB, {"fingerprint": {"seed": "1", "directions": "abc"}}, "directions was None, is abc"),
+        ({"a": "1-1"}, {}, "image 'b' is gone"),
+        (AB | {"c": "1-3"}, {}, "image 'c' is new"),
+        (AB | {"b": "2-3"}, {}, "the content of image 'b' has changed"),
+        (AB, {"edits": ({"name": "x", "alpha": 3.0},)}, r"edits\[0\].alpha was 2.0, is 3.0"),
+        (AB, {"edits": ()}, "edits: 1 before, 0 now"),
+    ],
 )
+def test_strictly_another_plan_is_refused_and_says_what_differs(tmp_path, images, change, words):
+    run = str(tmp_path / "run")
+    kept = keep_plan(run, wanted(AB))
+    with pytest.raises(PlanMismatch, match=words) as caught:
+        keep_plan(run, wanted(images, **change), strict=True)
+    assert run in str(caught.value) and "\n" not in str(caught.value)
+    assert load_plan(run) == kept.generation
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"shard_size": 2}, "shard_size was 1, is 2"),
         ({"fingerprint": {"seed": "2"}}, "seed was 1, is 2"),
-        ({"fingerprint": {"seed": "1", "directions": "abc"}}, "directions was None, is abc"),
-        ({"images": PLAN.images[:1]}, "image 'b' is gone"),
-        ({"images": (*PLAN.images, PlannedImage("c", "c.png", "3"))}, "image 'c' is new"),
-        (
-            {"images": (PLAN.images[0], PlannedImage("b", "b.png", "3"))},
-            "the content of image 'b' has changed",
-        ),
-        ({"edits": ({"name": "x", "alpha": 3.0},)}, r"edits\[0\].alpha was 2.0, is 3.0"),
-        ({"edits": ()}, "edits: 1 before, 0 now"),
+        ({"edits": ({"name": "x", "alpha": 3.0},)}, r"edits\.x\.alpha was 2.0, is 3.0"),
+        ({"fingerprint": {"seed": "1", "edits": {"x": {"mapper": "f"}}}}, r"edits\.x was None"),
     ],
 )
-def test_another_plan_is_refused_and_says_what_differs(tmp_path, change, words):
+def test_what_cannot_grow_is_refused(tmp_path, change, words):
     run = str(tmp_path / "run")
-    keep_plan(run, PLAN)
-    with pytest.raises(PlanMismatch, match=words) as caught:
-        keep_plan(run, replace(PLAN, **change))
-    assert run in str(caught.value) and "\n" not in str(caught.value)
-    assert load_plan(run) == PLAN
+    keep_plan(run, wanted(AB))
+    with pytest.raises(PlanMismatch, match=words):
+        keep_plan(run, wanted(AB, **change))
+    keep_plan(run, wanted(AB, edits=({"name": "y"},)))
+    if "edits" in change:
+        with pytest.raises(PlanMismatch, match=words):  # of an edit that is no longer asked for as well
+            keep_plan(run, wanted(AB, **change))
 
 
 def test_many_differences_stay_one_short_line(tmp_path):
-    keep_plan(str(tmp_path), PLAN)
-    many = tuple(PlannedImage(f"n\n{i}", "", "") for i in range(1000))
+    keep_plan(str(tmp_path), wanted(AB))
+    many = {f"n{i:04}": "1-1" for i in range(1000)}
     with pytest.raises(PlanMismatch, match="and 999 more") as caught:
-        keep_plan(str(tmp_path), replace(PLAN, images=many))
+        keep_plan(str(tmp_path), wanted(many), strict=True)
     assert len(str(caught.value)) < 400
 
 
 def test_the_same_plan_is_continued(tmp_path):
     run = str(tmp_path / "run")
     assert load_plan(run) is None
-    assert keep_plan(run, PLAN) is False
+    kept = keep_plan(run, wanted(AB))
     written = (tmp_path / "run" / "plan.json").stat()
-    # Tuples come back from the file as lists; it is the same plan all the same.
-    assert keep_plan(run, replace(PLAN, edits=[{"alpha": 2, "name": "x"}])) is True
+    assert keep_plan(run, wanted(AB, edits=({"alpha": 2, "name": "x"},))) == replace(kept, continued=True)
     assert (tmp_path / "run" / "plan.json").stat().st_mtime_ns == written.st_mtime_ns
-    assert load_plan(run) == PLAN
+    assert sorted(os.listdir(run)) == ["plan", "plan.json"]
 
 
 def test_of_runs_that_begin_at_once_one_wins(tmp_path):
@@ -106,20 +142,29 @@ def test_of_runs_that_begin_at_once_one_wins(tmp_path):
 
     def begin(run: str, seed: int, barrier: threading.Barrier) -> str:
         barrier.wait(20)
+        images = AB if seed == 1 else AB | {"c": "1-1"}
         try:
-            return "continued" if keep_plan(run, replace(PLAN, fingerprint={"seed": seed})) else "wrote"
+            return (
+                "continued"
+                if keep_plan(run, wanted(images, fingerprint={"seed": seed})).continued
+                else "wrote"
+            )
         except PlanMismatch:
             return "refused"
 
     with ThreadPoolExecutor(len(seeds)) as pool:
-        for attempt in range(30):
+        for attempt in range(10):
             run, barrier = str(tmp_path / str(attempt)), threading.Barrier(len(seeds))
             jobs = [(seed, pool.submit(begin, run, seed, barrier)) for seed in seeds]
             found = [(seed, job.result()) for seed, job in jobs]
             (winner,) = [seed for seed, what in found if what == "wrote"]
-            assert load_plan(run).fingerprint == {"seed": winner}
+            plan = load_plan(run)
+            assert plan.fingerprint == {"seed": winner}
             assert all((what == "refused") == (seed != winner) for seed, what in found)
-            assert os.listdir(run) == ["plan.json"]
+            # Whatever the others left, the winner's header leads to the winner's images.
+            assert [shard_of(run, n).images[0].id for n in range(plan.shards)] == (
+                ["a", "b"] if winner == 1 else ["a", "b", "c"]
+            )
 
 
 @pytest.mark.parametrize(
@@ -142,24 +187,74 @@ def test_a_damaged_plan_is_said_to_be_one(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
+def test_damaged_and_lost_tables_are_named(tmp_path):
+    run = str(tmp_path)
+    kept = keep_plan(run, wanted(AB))
+    file = tmp_path / kept.generation.table
+    whole = file.read_bytes()
+    place = whole.index(b"a.png")
+    file.write_bytes(whole[:place] + b"b" + whole[place + 1 :])
+    with pytest.raises(StoreCorrupt, match=r"plan/.*\.parquet is damaged"):
+        shard_of(run, 0)
+    with pytest.raises(StoreCorrupt, match="knows no shard 9"):
+        shard_of(run, 9)
+
+
 def test_impossible_plans_are_refused():
+    table = images_table(["a", "b", "a"], ["x", "y", "z"], ["1", "1", "1"])
     with pytest.raises(StorageError, match="have the id 'a'"):
-        replace(PLAN, images=(PLAN.images[0], PLAN.images[0]))
+        replace(wanted(AB), images=table)
     with pytest.raises(StorageError, match="shard_size is 0"):
-        replace(PLAN, shard_size=0)
+        wanted(AB, shard_size=0)
 
 
-def test_the_same_images_elsewhere_are_the_same_run(tmp_path):
+def test_what_is_left_is_done_where_the_images_are_now(tmp_path):
     run = str(tmp_path / "run")
-    keep_plan(run, PLAN)
-    moved = replace(PLAN, images=tuple(replace(image, path=f"/mnt/{image.path}") for image in PLAN.images))
-    assert keep_plan(run, moved) is True and moved.run_id == PLAN.run_id
-    assert load_plan(run) == moved, "shards read the files where they are now"
+    first = keep_plan(run, wanted(AB))
+    moved = keep_plan(run, wanted(AB, root="/mnt"))
+    assert moved.generation.run_id == first.generation.run_id == wanted(AB, root="/mnt").run_id
+    assert [shard_of(run, n).images[0].path for n in moved.missing] == ["/mnt/a.png", "/mnt/b.png"]
 
 
-def test_a_plan_is_parsed_once_while_its_file_stays_as_it_is(tmp_path):
+def test_landmarks_are_part_of_an_image(tmp_path):
+    points = np.array([[1.5, 2.0], [3.0, 4.25]])
+    faces = [points, Unusable("NoLandmarks", "there are none")]
+
+    def asked(faces: list[np.ndarray | Unusable]) -> Wanted:
+        plain = wanted(AB)
+        return replace(plain, images=with_faces(plain.images, faces), hashes=lambda ids, _: ["h"] * len(ids))
+
+    run = str(tmp_path)
+    keep_plan(run, asked(faces))
+    first, second = (shard_of(run, number).images[0].face for number in (0, 1))
+    np.testing.assert_array_equal(first, points)
+    assert second == faces[1]
+    grown = keep_plan(run, asked([points + 1, faces[1]]))
+    assert grown.generation.changes["changed"] == 1
+
+
+def test_a_half_finished_run_of_the_first_version_goes_on(tmp_path):
     run = str(tmp_path / "run")
-    keep_plan(run, PLAN)
-    assert load_plan(run) is load_plan(run)
-    (tmp_path / "run" / "plan.json").write_text(replace(PLAN, shard_size=2).to_json())
-    assert load_plan(run).shard_size == 2
+    shutil.copytree(V1, run)
+    plan = json.loads((V1 / "plan.json").read_text())
+    before = read_metrics(run)
+    assert before["generation"].tolist() == [0] * 4 and load_plan(run).run_id == before["run"][0]
+    folder = list_images(str(tmp_path / "run" / "inputs"))
+    asked = Wanted(
+        folder.table, folder.root, tuple(plan["edits"]), 2, plan["fingerprint"],
+        lambda _, names: [content_hash(path_of(folder.root, name)) for name in names],
+    )  # fmt: skip
+    kept = keep_plan(run, asked)
+    left = [shard_of(run, number) for number in kept.missing]
+    assert [image.id for shard in left for image in shard.images] == ["p2", "p3", "p4"]
+    assert {shard.run_id for shard in left} == set(before["run"])
+    assert keep_plan(run, asked).generation == kept.generation, "its files are looked at once"
+    again = keep_plan(run, asked, retry_failed=True)
+    retried = [image.id for number in again.missing for image in shard_of(run, number).images]
+    assert retried == ["p1", "p2", "p3", "p4"]
+    (tmp_path / "run" / "inputs" / "p0.png").write_bytes(b"x")
+    folder = list_images(str(tmp_path / "run" / "inputs"))
+    assert keep_plan(run, replace(asked, images=folder.table)).generation.changes["changed"] == 1
+    assert len(generations_of(run)) == 4
+    with pytest.raises(PlanMismatch, match="seed was 0, is 1"):
+        keep_plan(run, replace(asked, fingerprint=plan["fingerprint"] | {"seed": 1}))

@@ -11,7 +11,8 @@ import numpy as np
 from storage import uris
 from storage.directions import DirectionStore
 from storage.latents import LatentStore
-from storage.metrics import finished_shards, read_metrics, write_shard
+from storage.metrics import finished_shards, write_shard
+from storage.reading import read_metrics
 from storage.run_card import keep_card
 
 ATTRS = {"bundle": "tiny", "weights": {"generator": "abc"}, "seed": 1}
