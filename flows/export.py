@@ -9,8 +9,10 @@ from prefect import flow, unmapped
 from prefect.artifacts import create_markdown_artifact
 
 from flows.common.artifacts import key_values
+from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import gather, one_line_failures
 from flows.common.progress import RunProgress
+from flows.common.reporting import publish
 from flows.common.runners import one_at_a_time
 from storage import uris
 from tasks.export.card import write_card
@@ -37,6 +39,7 @@ class ExportSummary:
     name="export",
     description="Filter the pairs of a run and pack them with a card; resumes at the first pack that is missing.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def export(params: ExportJob) -> ExportSummary:
@@ -44,7 +47,9 @@ def export(params: ExportJob) -> ExportSummary:
     packs = plan_export(params)
     missing = [pack for pack in packs.packs if not uris.exists(place_of(params, pack))]
     done = len(packs.packs) - len(missing)
-    with RunProgress("export-progress", "exported", len(packs.packs), done, "packs") as progress:
+    with RunProgress(
+        artifact_key("export-progress", params.output), "exported", len(packs.packs), done, "packs"
+    ) as progress:
         gather(write_pack.map(unmapped(params), missing), progress, AGAIN)
     write_card(params, packs)
     splits: Counter[str] = Counter()
@@ -52,5 +57,10 @@ def export(params: ExportJob) -> ExportSummary:
         splits[pack.split] += pack.rows
     summary = ExportSummary(params.output, packs.rows, packs.accepted, dict(splits), len(packs.packs), done)
     text = f"## Dataset of `{params.run}`\n\n{key_values(vars(summary))}\n"
-    create_markdown_artifact(text, key="export-summary", description=params.output)
+    publish(
+        create_markdown_artifact,
+        markdown=text,
+        key=artifact_key("export-summary", params.output),
+        description=params.output,
+    )
     return summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.common.naming import run_name
 from flows.common.outcome import one_line_failures
 from tasks.report.write import Written, write_report
 
@@ -18,7 +19,9 @@ class ReportParams(BaseModel):
 
 
 @flow(
-    name="report", description="RUN/report.html: one file that opens by double click, also of a million rows."
+    name="report",
+    flow_run_name=run_name,
+    description="RUN/report.html: one file that opens by double click, also of a million rows.",
 )
 @one_line_failures
 def report(params: ReportParams) -> Written:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.common.artifacts import markdown_table
 from flows.common.claiming import alone_in
-from flows.common.naming import artifact_key
+from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import RunFailed, gather, one_line_failures
 from flows.common.progress import RunProgress
 from flows.common.reporting import publish
@@ -56,6 +56,7 @@ class VerifySummary:
     name="verify",
     description="Every planned row, picture and code of a run: there, readable, of the recorded sha256; or made again.",
     task_runner=one_at_a_time(),
+    flow_run_name=run_name,
 )
 @one_line_failures
 def verify(params: VerifyParams) -> VerifySummary:

@@ -21,45 +21,68 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
+from flows.cli.running import COMMAND
 from flows.cli.talk import CallError, Failed
 from tasks.process.limits import LIMIT
 
 POOL = "gpu"
+DEPLOYED = "styleclip"
+"""Tag of the deployments in prefect.yaml, and so of their runs."""
 SILENCE = timedelta(seconds=90)
 """A run sends a heartbeat every 30 s; after this long without one nobody works on it any more."""
 FINAL = ("Completed", "Failed", "Cancelled", "Crashed")
 LIVE = (StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.CRASHED, StateType.FAILED)
 
 
-def revival() -> AutomationCore:
-    """The automation that calls silent runs Crashed, and starts those of deployments again.
+def automations() -> list[AutomationCore]:
+    """Silent runs are called Crashed, and crashed runs of deployments are scheduled again.
 
-    Runs of the command line stay Crashed: nobody but their caller can start them. How often a run comes back is
-    bounded by the recipe itself (`flows.common.outcome`).
+    Two, because the actions of one are taken in no order. Runs of the command line stay Crashed: nobody but their
+    caller can start them. How often a run comes back is bounded by the recipe itself (`flows.common.outcome`).
     """
     events = {f"prefect.flow-run.{name}" for name in ("heartbeat", *FINAL)}
     why = f"No sign of life for {SILENCE.total_seconds():.0f} s"
-    return AutomationCore(
-        name="styleclip: silent runs come back",
-        description=f"{why}: the run is Crashed; a deployment's run is scheduled again and goes on where it stopped.",
-        trigger=EventTrigger(
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            # other programs' runs may be silent for longer
-            match_related={"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.styleclip"},
-            after={"prefect.flow-run.heartbeat"},
-            expect=events,
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=SILENCE,
-        ),
-        actions=[
-            ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=why, force=False),
-            ChangeFlowRunState(
-                state=StateType.SCHEDULED, name="AwaitingRetry", message=f"{why}: begun again", force=False
+
+    def tagged(*tags: str) -> dict[str, str | list[str]]:
+        """Runs of ours: other programs' may be silent for longer."""
+        return {"prefect.resource.role": "tag", "prefect.resource.id": [f"prefect.tag.{tag}" for tag in tags]}
+
+    return [
+        AutomationCore(
+            name="styleclip: silent runs are crashed",
+            description=f"{why}: nobody works on the run.",
+            trigger=EventTrigger(
+                match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related=tagged(DEPLOYED, COMMAND),
+                after={"prefect.flow-run.heartbeat"},
+                expect=events,
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=SILENCE,
             ),
-        ],
-    )
+            actions=[
+                ChangeFlowRunState(state=StateType.CRASHED, name="Crashed", message=why, force=False),
+            ],
+        ),
+        AutomationCore(
+            name="styleclip: crashed runs come back",
+            description="A deployment's run that crashed is scheduled again, and goes on where it stopped.",
+            trigger=EventTrigger(
+                match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related=tagged(DEPLOYED),
+                expect={"prefect.flow-run.Crashed"},
+                for_each={"prefect.resource.id"},
+                posture=Posture.Reactive,
+                threshold=1,
+            ),
+            actions=[
+                ChangeFlowRunState(
+                    state=StateType.SCHEDULED, name="AwaitingRetry", message="It crashed", force=False
+                ),
+            ],
+        ),
+    ]
 
 
 def prefect(*arguments: str, **environment: str) -> None:
@@ -92,10 +115,10 @@ def set_up(server: str, gpus: int) -> None:
             prefect("work-pool", "create", POOL, "--type", "process", PREFECT_API_URL=server)
         client.upsert_global_concurrency_limit_by_name(LIMIT, gpus)
         client.update_global_concurrency_limit(LIMIT, GlobalConcurrencyLimitUpdate(active=True))
-        wanted = revival()
-        for old in client.read_automations_by_name(wanted.name):
-            client.delete_automation(old.id)
-        client.create_automation(wanted)
+        for wanted in automations():
+            for old in client.read_automations_by_name(wanted.name):
+                client.delete_automation(old.id)
+            client.create_automation(wanted)
     prefect("--no-prompt", "deploy", "--all", PREFECT_API_URL=server)
 
 
@@ -133,7 +156,7 @@ def look() -> Site:
             limit=limit.limit if limit else None,
             slots=limit.active_slots if limit else 0,
             deployments=sorted(_deployments(client)),
-            automations=sorted(each.name for each in client.read_automations_by_name(revival().name)),
+            automations=[each.name for each in automations() if client.read_automations_by_name(each.name)],
             runs=_runs(client),
         )
 

@@ -12,6 +12,9 @@ from flows.cli.runtime import Runtime, ServerError
 from flows.cli.stopping import keep_listening
 from flows.cli.talk import Failed, complain
 
+COMMAND = "styleclip-command"
+"""Tag of the runs of the command line."""
+
 P = TypeVar("P")
 R = TypeVar("R")
 
@@ -40,7 +43,7 @@ def run_flow(runtime: Runtime, load: Callable[[], Callable[[P], R]], params: P) 
     flow = loaded.with_options(on_running=[*loaded.on_running_hooks, keep_listening])
     line.hope = runtime.alive
     try:
-        with tags("styleclip", "command-line"):
+        with tags(COMMAND):
             state = flow(params, return_state=True)
         result, name = state.result(raise_on_failure=False), state.message or state.name
         completed = state.is_completed()

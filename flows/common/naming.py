@@ -16,10 +16,11 @@ from storage import uris
 def run_name() -> str:
     """Folders, bundle and day of the run that begins: "edit photos → runs/red, avatars, 2026-11-24"."""
     params: Any = flow_run.parameters.get("params")
-    images, output, bundle = (getattr(params, name, None) for name in ("images", "output", "bundle"))
-    source = f"{_tail(images)} → " if isinstance(images, str) else ""
+    places = [getattr(params, name, None) for name in ("images", "run", "output")]
+    what = " → ".join(_tail(place) for place in places if isinstance(place, str))
+    bundle = getattr(params, "bundle", None)
     day = (flow_run.scheduled_start_time or datetime.now(UTC)).astimezone(UTC).date().isoformat()
-    return f"{flow_run.flow_name} {source}{_tail(str(output))}, {Path(str(bundle)).stem}, {day}"
+    return ", ".join(filter(None, [f"{flow_run.flow_name} {what}", Path(bundle).stem if bundle else "", day]))
 
 
 def _tail(folder: str) -> str:

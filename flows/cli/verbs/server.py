@@ -90,7 +90,7 @@ def status(
         "server": f"{url}, Prefect {site.version}",
         "work pool": f"gpu, {site.workers} workers at hand" if site.pool else "none: styleclip server up",
         "device": device,
-        "silent runs": "come back" if site.automations else "stay Running: styleclip server up",
+        "silent runs": "come back" if len(site.automations) == 2 else "stay Running: styleclip server up",
         "deployments": ", ".join(site.deployments) or "none: styleclip server up",
         "runs": ", ".join(f"{count} {name}" for name, count in sorted(site.runs.items())) or "none at work",
     }
