@@ -56,7 +56,7 @@ class Distribution:
         self.count += len(values)
         self.total += float(values.sum())
         places = ((values - LOW) / (HIGH - LOW) * FINE).clip(0, FINE - 1).astype(np.int64)
-        np.add.at(self.fine, places, 1)
+        self.fine += np.bincount(places, minlength=FINE)
 
     @property
     def mean(self) -> float | None:
@@ -141,8 +141,13 @@ def _add(found: Gathered, name: str, rows: pd.DataFrame) -> None:
     for metric, distribution in part.metrics.items():
         distribution.add(good[metric].to_numpy(float))
     for rule, (_, column, largest) in RULES.items():
-        if column == "_chance" or good[column].notna().any():
-            both = pd.concat([part.chosen[rule], good]) if rule in part.chosen else good
+        known = part.chosen.get(rule)
+        better = good[good[column].notna()]
+        if known is not None and len(known) == KEPT:  # after a few shards hardly a row is
+            last = known[column].iloc[-1]
+            better = better[better[column] > last] if largest else better[better[column] < last]
+        if len(better):
+            both = better if known is None else pd.concat([known, better])
             part.chosen[rule] = both.sort_values(column, ascending=not largest, kind="stable").head(KEPT)
     for row in failed.itertuples():
         kind = str(row.error_class)
