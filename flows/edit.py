@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -10,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from flows.common.artifacts import as_data_uri, markdown_table
 from flows.common.claiming import alone
 from flows.common.dates import dated
+from flows.common.fit import misfit_of
 from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
@@ -68,6 +70,7 @@ def edit(params: EditParams) -> EditSummary:
     summary, grid = summarise(
         job, planned.images, planned.shards, finished, planned.skipped, planned.unknown_words
     )
+    summary = replace(summary, misfit=misfit_of(job))
     show(params, summary, grid)
     report_on(params.output)
     too_many_failures(summary, params.max_failed_fraction)
@@ -91,11 +94,12 @@ def show(params: EditParams, summary: EditSummary, grid: bytes | None) -> None:
         for name, size in summary.halved_batches.items()
     )
     unknown = f" {words_never_seen(summary.unknown_words)}" if summary.unknown_words else ""
+    misfit = f" **{summary.misfit}.**" if summary.misfit else ""
     picture = f"![source, reconstruction, edits]({as_data_uri(opened(grid))})" if grid else ""
     publish(
         create_markdown_artifact,
         markdown=f"## {summary.images} images × {summary.edits} edits\n\n{failures}"
-        f"{': ' + summary.reasons if summary.reasons else ''}.{halved}{unknown} "
+        f"{': ' + summary.reasons if summary.reasons else ''}.{halved}{unknown}{misfit} "
         f"Everything is in `{params.output}`.\n\n"
         f"{markdown_table(table)}\n\n{picture}\n",
         key=artifact_key("edit-summary", params.output),

@@ -8,6 +8,7 @@ from prefect import flow
 
 from flows.common.claiming import alone
 from flows.common.dates import dated
+from flows.common.fit import misfit_of
 from flows.common.naming import artifact_key, run_name
 from flows.common.outcome import one_line_failures, too_many_failures
 from flows.common.progress import RunProgress
@@ -24,10 +25,12 @@ AGAIN = "Run the same command again: finished shards are not done again."
 
 @dataclass(frozen=True)
 class InvertSummary(RunCounts):
-    """latents: the store that the codes went to; skipped_files: files that are no images by name."""
+    """latents: the store that the codes went to; skipped_files: files that are no images by name; misfit: a warning
+    where the images are not what the bundle knows."""
 
     latents: str
     skipped_files: int
+    misfit: str | None = None
 
 
 @flow(
@@ -53,7 +56,9 @@ def invert(params: InvertParams) -> InvertSummary:
     ) as progress:
         carry_out(INVERT, job, mine, params.runner, progress, AGAIN)
     counts = FinishedRun.read(job.output).counts()
-    summary = InvertSummary(**asdict(counts), latents=job.latents, skipped_files=planned.skipped)
+    summary = InvertSummary(
+        **asdict(counts), latents=job.latents, skipped_files=planned.skipped, misfit=misfit_of(job)
+    )
     report_on(params.output)
     too_many_failures(summary, params.max_failed_fraction)
     return summary

@@ -94,7 +94,7 @@ def titled(lines: Sequence[EditLine]) -> list[dict[str, Any]]:
 @dataclass(frozen=True)
 class EditSummary(RunCounts):
     """An edit run; halved_batches: edit → the smallest batch it was done in where memory ran out, unknown_words: words
-    that the CLIP was never trained on."""
+    that the CLIP was never trained on, misfit: a warning where the images are not what the bundle knows."""
 
     images: int
     edits: int
@@ -104,6 +104,7 @@ class EditSummary(RunCounts):
     unknown_words: list[str]
     halved_batches: dict[str, int]
     table: list[EditLine]
+    misfit: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the table as people see it."""

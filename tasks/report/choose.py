@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from tasks.report.gather import METRICS, RULES, EditPart, Gathered
 from tasks.report.tiles import Tiles
 
@@ -65,13 +63,13 @@ def samples(found: Gathered, tiles: Tiles, with_reconstruction: bool) -> list[Sa
         reasons: dict[str, list[str]] = {}
         rows: dict[str, Any] = {}
         for rule, best in part.chosen.items():
-            for row in best.head(each).to_dict("records"):
+            for row in best[:each]:
                 if isinstance(row["output"], str):
                     reasons.setdefault(row["image_id"], []).append(rule)
                     rows[row["image_id"]] = row
         for image, row in rows.items():
             before = tiles.add(f"images/reconstruction/{image}.png") if with_reconstruction else None
-            values = {METRICS[key]: round(float(row[key]), 4) for key in VALUES if pd.notna(row[key])}
+            values = {METRICS[key]: round(float(row[key]), 4) for key in VALUES if row[key] is not None}
             chosen.append(
                 Sample(
                     name, image, tuple(reasons[image]), before, tiles.add(row["output"]), row["output"],
@@ -83,14 +81,7 @@ def samples(found: Gathered, tiles: Tiles, with_reconstruction: bool) -> list[Sa
 
 def _outputs(part: EditPart) -> dict[str, str]:
     """Image → its picture, of those drawn at random: the same images for every edit."""
-    if "random" not in part.chosen:
-        return {}
-    rows = part.chosen["random"]
-    return {
-        image: file
-        for image, file in zip(rows["image_id"], rows["output"], strict=True)
-        if isinstance(file, str)
-    }
+    return {row["image_id"]: row["output"] for row in part.chosen.get("random", []) if row["output"]}
 
 
 def grids(found: Gathered, tiles: Tiles) -> list[Grid]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from storage.errors import StoreCorrupt
 from storage.rows import row_batches
@@ -56,7 +58,7 @@ class Distribution:
         self.count += len(values)
         self.total += float(values.sum())
         places = ((values - LOW) / (HIGH - LOW) * FINE).clip(0, FINE - 1).astype(np.int64)
-        np.add.at(self.fine, places, 1)
+        self.fine += np.bincount(places, minlength=FINE)
 
     @property
     def mean(self) -> float | None:
@@ -88,7 +90,22 @@ class EditPart:
     metrics: dict[str, Distribution] = field(
         default_factory=lambda: {name: Distribution() for name in METRICS}
     )
-    chosen: dict[str, pd.DataFrame] = field(default_factory=dict)
+    chosen: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _worst: dict[str, list[float]] = field(default_factory=dict)
+
+    def choose(self, rule: str, keys: np.ndarray, places: np.ndarray, table: pa.Table) -> None:
+        """Keep the rows with the smallest keys so far, in their order; `places` of the keys in the table."""
+        before = self._worst.get(rule, [])
+        limit = before[-1] if len(before) == KEPT else math.inf
+        better = np.flatnonzero(keys < limit)
+        better = better[np.argsort(keys[better], kind="stable")[:KEPT]]
+        if not len(better):
+            return
+        rows = table.take(pa.array(places[better])).to_pylist()
+        pairs = [*zip(before, self.chosen.get(rule, []), strict=True), *zip(keys[better], rows, strict=True)]
+        pairs = sorted(pairs, key=lambda pair: float(pair[0]))[:KEPT]
+        self._worst[rule] = [float(key) for key, _ in pairs]
+        self.chosen[rule] = [row for _, row in pairs]
 
 
 @dataclass
@@ -118,36 +135,40 @@ def gather_rows(run: str) -> Gathered:
         found.damaged.append(str(error))
 
     for table in row_batches(run, [*_COLUMNS, "flow"], note):
-        rows = table.to_pandas()
-        rows["_chance"] = [zlib.crc32(id_.encode()) for id_ in rows["image_id"]]
+        if not found.flow and len(table):
+            found.flow, found.bundle, found.version = (
+                str(table[name][0].as_py() or "") for name in ("flow", "bundle", "package_version")
+            )
         for stage in STAGES:
-            found.stages[stage] += float(rows[f"ms_{stage}"].sum())
-        if not found.flow and len(rows):
-            first = rows.iloc[0]
-            found.flow, found.bundle, found.version = first["flow"], first["bundle"], first["package_version"]
-        for name, part in rows.groupby("edit", sort=False):
-            _add(found, str(name), part)
+            found.stages[stage] += pc.sum(table[f"ms_{stage}"]).as_py() or 0.0
+        _add(found, table)
     return found
 
 
-def _add(found: Gathered, name: str, rows: pd.DataFrame) -> None:
-    failed, good = rows[rows["status"] == "failed"], rows[rows["status"] == "ok"]
-    if name not in found.edits:
-        first = rows.iloc[0]
-        found.edits[name] = EditPart({key: first[key] for key in HOW if pd.notna(first[key])})
-    part = found.edits[name]
-    part.ok, part.failed = part.ok + len(good), part.failed + len(failed)
-    part.ms += float(rows["ms_edit"].sum())
-    for metric, distribution in part.metrics.items():
-        distribution.add(good[metric].to_numpy(float))
-    for rule, (_, column, largest) in RULES.items():
-        if column == "_chance" or good[column].notna().any():
-            both = pd.concat([part.chosen[rule], good]) if rule in part.chosen else good
-            part.chosen[rule] = both.sort_values(column, ascending=not largest, kind="stable").head(KEPT)
-    for row in failed.itertuples():
-        kind = str(row.error_class)
-        found.failures[kind] += 1
-        example = (str(row.path or row.image_id), str(row.reason))
-        known = found.examples.setdefault(kind, [])
+def _add(found: Gathered, table: pa.Table) -> None:
+    """Count the rows of one shard, as NumPy's columns: a data frame for each edit took ten times longer."""
+    ids = table["image_id"].to_pylist()
+    columns = {name: table[name].to_numpy().astype(float) for name in (*METRICS, "ms_edit")}
+    columns["_chance"] = np.array([zlib.crc32(id_.encode()) for id_ in ids], float)
+    good = np.asarray(pc.equal(table["status"], "ok"))
+    edits = np.asarray(table["edit"].to_pylist())
+    for name in dict.fromkeys(edits.tolist()):
+        places = np.flatnonzero(edits == name)
+        if name not in found.edits:
+            first = table.slice(int(places[0]), 1).to_pylist()[0]
+            found.edits[name] = EditPart({key: first[key] for key in HOW if first[key] is not None})
+        part, ok = found.edits[name], places[good[places]]
+        part.ok, part.failed = part.ok + len(ok), part.failed + len(places) - len(ok)
+        part.ms += float(np.nansum(columns["ms_edit"][places]))
+        for metric, distribution in part.metrics.items():
+            distribution.add(columns[metric][ok])
+        for rule, (_, column, largest) in RULES.items():
+            part.choose(rule, -columns[column][ok] if largest else columns[column][ok], ok, table)
+    failed = table.filter(~good)
+    for kind, path, id_, reason in zip(
+        *(failed[name].to_pylist() for name in ("error_class", "path", "image_id", "reason")), strict=True
+    ):
+        found.failures[str(kind)] += 1
+        known, example = found.examples.setdefault(str(kind), []), (str(path or id_), str(reason))
         if len(known) < 3 and example not in known:
             known.append(example)

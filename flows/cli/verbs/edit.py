@@ -108,6 +108,8 @@ def report(voice: Voice, summary: EditSummary) -> None:
         from flows.edit import words_never_seen
 
         voice.say(words_never_seen(summary.unknown_words))
+    if summary.misfit:
+        voice.say(f"{summary.misfit}.")
     output = summary.run
     voice.say(f"Images:  {output}/images/EDIT/ID.png")
     voice.say(f"Metrics: {output}/metrics    python: storage.read_metrics('{output}')")

@@ -48,6 +48,8 @@ def invert(as_json: Json = False, **asked: Any) -> None:
 
     summary: InvertSummary = run_flow(Runtime(), load, params)
     voice.say(f"Done: {summary.ok} images, {summary.failed} failed.")
+    if summary.misfit:
+        voice.say(f"{summary.misfit}.")
     voice.say(f"Codes:   {summary.latents}")
     voice.say(f"Metrics: {summary.run}/metrics")
     if params.save_reconstruction:
