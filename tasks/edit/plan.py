@@ -11,7 +11,7 @@ from storage.calls import keep_call
 from storage.landmarks import keep_landmarks
 from storage.plan import RunPlan, keep_plan
 from styleclip.bundles.load import read_bundle
-from styleclip.edits import Edit
+from styleclip.edits import Edit, GlobalEdit
 from tasks.edit.compile import compile_edits
 from tasks.inputs.align import alignment_of
 from tasks.inputs.images_or_codes import is_latents, list_codes, list_folder
@@ -67,7 +67,12 @@ def plan_edits(job: EditJob, edits: list[Edit]) -> Planned:
         **alignment_of(job.align, found, models),
         "edits": {edit.edit.name: dict(edit.fingerprint) for edit in compiled},
     }
-    plan = RunPlan(tuple(images), tuple(edit.to_plan() for edit in edits), job.shard_size, fingerprint)
+    # the plan holds what was chosen for the user, so that no shard chooses again
+    settled = [
+        each.edit if isinstance(each.edit, GlobalEdit) else edit
+        for each, edit in zip(compiled, edits, strict=True)
+    ]
+    plan = RunPlan(tuple(images), tuple(edit.to_plan() for edit in settled), job.shard_size, fingerprint)
     failed = to_retry(job.output, "edit", job.retry_failed)
     keep_plan(job.output, plan, failed.images)
     plan = plan_of(job.output)

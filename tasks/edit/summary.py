@@ -35,7 +35,10 @@ class RunCounts:
 
 @dataclass(frozen=True)
 class EditLine:
-    """One edit: how it was made (None: of no meaning for its method), and means over its `n` good images."""
+    """One edit: how it was made (None: of no meaning for its method), and means over its `n` good images.
+
+    alpha is the median where every image has its own, and `reached` then the share of the images that came to the aim.
+    """
 
     edit: str
     method: str | None
@@ -43,6 +46,7 @@ class EditLine:
     channels: int | None
     lambda_l2: float | None
     lambda_id: float | None
+    reached: float | None
     n: int
     clip_gain: float | None
     directional_similarity: float | None
@@ -59,6 +63,9 @@ MEANS = {
     "clipped": "clipped_share",
 }
 """Field of a line → metric that it is the mean of."""
+
+OPTIONAL = ("alpha", "channels", "lambda_l2", "lambda_id", "reached")
+"""Fields that are left out where no edit has them."""
 
 STRENGTHS = {
     "method": "method",
@@ -80,7 +87,7 @@ TITLES = {
 def titled(lines: Sequence[EditLine]) -> list[dict[str, Any]]:
     """Lines as a table for people: without strengths that say nothing, or a method that is the same of all."""
     rows = [asdict(line) for line in lines]
-    left_out = {name for name in STRENGTHS if all(row[name] is None for row in rows)}
+    left_out = {name for name in OPTIONAL if all(row[name] is None for row in rows)}
     if len({row["method"] for row in rows}) == 1:
         left_out.add("method")
     return [
@@ -143,6 +150,10 @@ class FinishedRun:
                 name: _plain(of_edit.iloc[0][column]) for name, column in STRENGTHS.items()
             }
             means: dict[str, Any] = {name: _mean(good[column]) for name, column in MEANS.items()}
+            looked_for = good[good["reached"].notna()]
+            means["reached"] = _mean(looked_for["reached"].astype(float))
+            if len(looked_for):
+                made["alpha"] = float(looked_for["alpha"].median())
             lines.append(EditLine(edit=edit["name"], n=len(good), **made, **means))
         return lines
 
