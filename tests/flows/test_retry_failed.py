@@ -14,7 +14,9 @@ from tasks.edit.shard import edit_shard
 from tasks.invert import invert_shard, plan_inversion
 from tasks.jobs import EditJob, InvertJob
 
-EDITS = expand([edit_form(target="a smiling face", alpha=4), edit_form(target="a face with a hat", alpha=4)], "a face")
+EDITS = expand(
+    [edit_form(target="a smiling face", alpha=4), edit_form(target="a face with a hat", alpha=4)], "a face"
+)
 
 
 def test_edit(tiny, tmp_path):

@@ -68,7 +68,10 @@ def memory(monkeypatch) -> list[int]:
 def test_memory_grows_neither_with_the_shard_nor_with_the_edits(tiny, tmp_path, memory):
     folders = {count: write_pictures(tmp_path / f"images{count}", count) for count in (4, 12)}
     for images, edits in ((4, 1), (12, 1), (12, 6)):
-        specs = [edit_form(name=f"e{n}", target="a face with red hair", alpha=4, channels=1 + n) for n in range(edits)]
+        specs = [
+            edit_form(name=f"e{n}", target="a face with red hair", alpha=4, channels=1 + n)
+            for n in range(edits)
+        ]
         specs += [edit_form(name="o", target="a smiling face", method="optimize", steps=2, keep_every=1)]
         done = edited(tiny, folders[images], tmp_path / f"run{images}-{edits}", specs)
         assert done.ok == images * len(specs)
