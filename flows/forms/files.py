@@ -75,7 +75,9 @@ def _entries(
 
 def first_complaint(error: ValidationError) -> str:
     """The first thing that a pydantic error complains about, in one line."""
-    complaint = error.errors()[0]
+    complaints = error.errors()
+    # a number that is wrong is also not the word "auto", which helps nobody
+    complaint = next((each for each in complaints if each["type"] != "literal_error"), complaints[0])
     # in a union the first part of a place is the method, and the last may be the type that was tried
     inside = [str(part) for part in complaint["loc"]]
     inside = inside[1:] if inside and inside[0] in FORMS else inside

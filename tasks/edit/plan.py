@@ -11,7 +11,7 @@ from prefect import task
 from storage.calls import keep_call
 from storage.growth import Wanted, keep_plan
 from styleclip.bundles.load import read_bundle
-from styleclip.edits import Edit
+from styleclip.edits import Edit, GlobalEdit
 from tasks.edit.compile import compile_edits
 from tasks.inputs.align import alignment_of
 from tasks.inputs.images_or_codes import code_hashes, file_hashes, is_latents, list_codes, list_folder
@@ -74,8 +74,13 @@ def plan_edits(job: EditJob, edits: list[Edit]) -> Planned:
         **alignment_of(job.align, models),
         "edits": {edit.edit.name: dict(edit.fingerprint) for edit in compiled},
     }
+    # the plan holds what was chosen for the user, so that no shard chooses again
+    settled = [
+        each.edit if isinstance(each.edit, GlobalEdit) else edit
+        for each, edit in zip(compiled, edits, strict=True)
+    ]
     wanted = Wanted(
-        images, root, tuple(edit.to_plan() for edit in edits), job.shard_size, fingerprint,
+        images, root, tuple(edit.to_plan() for edit in settled), job.shard_size, fingerprint,
         lambda ids, names: code_hashes(root, ids) if from_latents else file_hashes(root, names),
     )  # fmt: skip
     kept = keep_plan(job.output, wanted, retry_failed=job.retry_failed, strict=job.strict)

@@ -36,7 +36,10 @@ class RunCounts:
 
 @dataclass(frozen=True)
 class EditLine:
-    """One edit: how it was made (None: of no meaning for its method), and means over its `n` good images."""
+    """One edit: how it was made (None: of no meaning for its method), and means over its `n` good images.
+
+    alpha is the mean where every image has its own, and `reached` then the share of the images that came to the aim.
+    """
 
     edit: str
     method: str | None
@@ -44,6 +47,7 @@ class EditLine:
     channels: int | None
     lambda_l2: float | None
     lambda_id: float | None
+    reached: float | None
     n: int
     clip_gain: float | None
     directional_similarity: float | None
@@ -61,6 +65,9 @@ MEANS = {
 }
 """Field of a line → metric that it is the mean of."""
 
+OPTIONAL = ("alpha", "channels", "lambda_l2", "lambda_id", "reached")
+"""Fields that are left out where no edit has them."""
+
 STRENGTHS = {
     "method": "method",
     "alpha": "alpha",
@@ -70,7 +77,16 @@ STRENGTHS = {
 }
 """Field of a line → metric that says how an edit was made."""
 
-_COLUMNS = ["image_id", "edit", "status", "error_class", "batch", *STRENGTHS.values(), *MEANS.values()]
+_COLUMNS = [
+    "image_id",
+    "edit",
+    "status",
+    "error_class",
+    "batch",
+    "reached",
+    *STRENGTHS.values(),
+    *MEANS.values(),
+]
 
 TITLES = {
     "clip_gain": "CLIP gain",
@@ -83,7 +99,7 @@ TITLES = {
 def titled(lines: Sequence[EditLine]) -> list[dict[str, Any]]:
     """Lines as a table for people: without strengths that say nothing, or a method that is the same of all."""
     rows = [asdict(line) for line in lines]
-    left_out = {name for name in STRENGTHS if all(row[name] is None for row in rows)}
+    left_out = {name for name in OPTIONAL if all(row[name] is None for row in rows)}
     if len({row["method"] for row in rows}) == 1:
         left_out.add("method")
     return [
@@ -129,9 +145,14 @@ class OfEdit:
         self.batch = min(batches, default=None)
         good = rows.filter(pc.equal(rows["status"], "ok"))
         self.ok += len(good)
-        for name, column in MEANS.items():
-            self.sums[name] = self.sums.get(name, 0.0) + (pc.sum(good[column]).as_py() or 0.0)
-            self.counts[name] = self.counts.get(name, 0) + len(good) - good[column].null_count
+        searched = good.filter(pc.is_valid(good["reached"]))  # every image has its own strength there
+        for name, values in [
+            *((name, good[column]) for name, column in MEANS.items()),
+            ("alpha", searched["alpha"]),
+            ("reached", pc.cast(searched["reached"], pa.float64())),
+        ]:
+            self.sums[name] = self.sums.get(name, 0.0) + (pc.sum(values).as_py() or 0.0)
+            self.counts[name] = self.counts.get(name, 0) + len(values) - values.null_count
 
     def mean(self, name: str) -> float | None:
         """The mean of a measure over the good images; None where it was not measured."""
@@ -189,7 +210,9 @@ class FinishedRun:
         for edit in self.plan.edits:
             found = self.edits.get(edit["name"], OfEdit())
             made: dict[str, Any] = {name: found.strengths.get(name) for name in STRENGTHS}
-            means: dict[str, Any] = {name: found.mean(name) for name in MEANS}
+            means: dict[str, Any] = {name: found.mean(name) for name in (*MEANS, "reached")}
+            if (alpha := found.mean("alpha")) is not None:
+                made["alpha"] = alpha
             lines.append(EditLine(edit=edit["name"], n=found.ok, **made, **means))
         return lines
 

@@ -87,7 +87,7 @@ def readings(uri: str | Path | None, models: Bundle) -> Tensor:
     with computing_in("float32"):
         taken = sample_readings(models.generator, models.clip, models.truncation_psi)
     if store is not None:
-        with suppress(StorageError):
+        with suppress(StorageError, ValueError):  # another run may have been faster
             store.keep_readings(taken.cpu().numpy())
     return taken
 

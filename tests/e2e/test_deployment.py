@@ -89,7 +89,7 @@ def test_a_run_from_the_command_line_completes(deployed, worker, tiny, tmp_path)
         "device": "cpu",
         "images": str(images),
         "output": str(tmp_path / "{date}" / "run"),
-        "edits": [{"name": "red", "target": "a face with red hair", "channels": 4}],
+        "edits": [{"name": "red", "target": "a face with red hair", "alpha": 4, "channels": 4}],
     }
     night = (
         "--start-at",

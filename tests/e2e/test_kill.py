@@ -71,7 +71,7 @@ def test_edit(tiny, tmp_path):
         "-a",
         "2,4",
     ]
-    arguments += ["--channels", "5", "--shard-size", "2", "--batch", "2", "--device", "cpu"]
+    arguments += ["--alpha", "4", "--channels", "5", "--shard-size", "2", "--batch", "2", "--device", "cpu"]
     start_and_kill(arguments, "metrics/**/shard-00002.parquet", killed)
     survived = {path: path.stat().st_mtime_ns for path in killed.glob("metrics/**/*.parquet")}
     assert 3 <= len(survived) < 30

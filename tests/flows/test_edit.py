@@ -21,7 +21,7 @@ from storage.errors import PlanMismatch, StorageError
 from styleclip.errors import BundleError, EditError, PromptError
 
 SPECS = [
-    edit_form(target="a face with red hair", channels=5),
+    edit_form(target="a face with red hair", alpha=4, channels=5),
     edit_form(name="smile", target="a smiling face", alpha=[2, 4], channels=[3, 10]),
 ]
 pytestmark = pytest.mark.usefixtures("prefect_server")

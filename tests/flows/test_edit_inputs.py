@@ -27,7 +27,7 @@ from tasks.exchange.latents import import_latents
 from tasks.process.models import _bundle
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-RED = [edit_form(name="red", target="a face with red hair", channels=5)]
+RED = [edit_form(name="red", target="a face with red hair", alpha=4, channels=5)]
 
 
 def params(tiny: str, images: object, run: Path, **changes: object) -> EditParams:

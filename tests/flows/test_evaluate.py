@@ -19,7 +19,7 @@ from tasks.evaluate.pictures import _folder
 
 EDITS = """
 - {target: a face with red hair, channels: 12, alpha: 2}
-- {target: a smiling face, method: global-weighted, channels: 8}
+- {target: a smiling face, method: global-weighted, alpha: 4, channels: 8}
 - {target: a face with red hair, method: optimize, steps: 8, learning_rate: 0.02}
 - {target: a smiling face, channels: 8, alpha: 1}
 """

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 RED = edit_form(
     name="red", target="a face with red hair", method="optimize", steps=6, lambda_id=0.1, keep_every=3
 )
-SMILE = edit_form(name="smile", target="a smiling face", channels=5)
+SMILE = edit_form(name="smile", target="a smiling face", alpha=4, channels=5)
 
 
 @pytest.fixture(scope="module")

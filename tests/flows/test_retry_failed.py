@@ -18,7 +18,9 @@ from tasks.edit.shard import edit_shard
 from tasks.invert import invert_shard, plan_inversion
 from tasks.jobs import EditJob, InvertJob
 
-EDITS = expand([edit_form(target="a smiling face"), edit_form(target="a face with a hat")], "a face")
+EDITS = expand(
+    [edit_form(target="a smiling face", alpha=4), edit_form(target="a face with a hat", alpha=4)], "a face"
+)
 MEASURES = ["clip_before", "clip_after", "identity_reconstruction_edit", "delta_norm"]
 
 

@@ -144,10 +144,10 @@ def test_an_edit_run_mixes_mappers_with_other_methods(whole, tiny, tmp_path):
     mapper = str(whole[0] / "mappers" / "red.safetensors")
     in_s = str(whole[0] / "mappers" / "smile.safetensors")
     specs = [
-        edit_form(target="a smiling face", channels=5),
+        edit_form(target="a smiling face", alpha=4, channels=5),
         edit_form(name="none", method="mapper", mapper=mapper, alpha=0),
         edit_form(method="mapper", mapper=mapper, alpha=[1, 3]),
-        edit_form(method="mapper", mapper=in_s),
+        edit_form(method="mapper", mapper=in_s, alpha=1),
     ]
     summary = edit(
         EditParams(bundle=tiny, device="cpu", images=str(images), output=str(tmp_path / "run"), edits=specs)

@@ -19,7 +19,7 @@ from storage.calls import read_call
 from storage.tracing import trace
 
 SPECS = [
-    edit_form(name="red", target="a face with red hair", channels=5),
+    edit_form(name="red", target="a face with red hair", alpha=4, channels=5),
     edit_form(name="own", target="a smiling face", method="optimize", steps=2),
 ]
 pytestmark = pytest.mark.usefixtures("prefect_server")

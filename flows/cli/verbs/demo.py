@@ -41,7 +41,7 @@ def demo(
     # Before anything that imports Prefect: its settings have to be there by then.
     runtime = Runtime()
 
-    from avatars.shipped import shipped_optimization, shipped_strengths
+    from avatars.shipped import shipped_optimization
     from avatars.world.captions import prompt
     from avatars.world.samples import write_images
     from flows.cli.running import run_flow
@@ -52,11 +52,7 @@ def demo(
     folder = f"{output}/images"
     voice.say(f"1  Draw {images} avatars that no model was trained on, as PNG files in {folder}")
     write_images(folder, images, seed=3)
-    strengths = shipped_strengths()
-    edits = [
-        edit_form(name=name, target=prompt(name), alpha=strengths[name][0], channels=strengths[name][1])
-        for name in SHOWN
-    ]
+    edits = [edit_form(name=name, target=prompt(name)) for name in SHOWN]
     edits.append(
         edit_form(name=GRID_TARGET, target=prompt(GRID_TARGET), alpha=GRID_ALPHAS, channels=GRID_CHANNELS)
     )

@@ -50,7 +50,8 @@ def show(
         ],
     )
     voice.table("What a β leaves", ["beta", "channels"], [[f"{b:.3f}", str(n)] for b, n in found["betas"]])
-    voice.say(f'Next: styleclip edit FOLDER --output RUN --target "{target}" --channels 20')
+    voice.say(f"Auto: {found['why']}")
+    voice.say(f'Next: styleclip edit FOLDER --output RUN --target "{target}"')
     voice.finish(found)
 
 

@@ -23,9 +23,9 @@ def test_a_single_edit_keeps_its_name_and_gets_the_defaults():
         "method": "global",
         "neutral": "a face",
         "target": "a face with red hair",
-        "alpha": 4.0,
+        "alpha": "auto",
         "beta": None,
-        "channels": 20,
+        "channels": "auto",
     }
 
 

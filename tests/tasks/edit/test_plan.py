@@ -23,7 +23,7 @@ from tasks.edit.plan import plan_edits
 from tasks.jobs import EditJob
 from tasks.process.models import _bundle, _directions, bundle
 
-RED = [edit_form(name="red", target="a face with red hair", channels=5)]
+RED = [edit_form(name="red", target="a face with red hair", alpha=4, channels=5)]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tasks.jobs import EditJob
 from tasks.process.models import bundle
 from tasks.process.plans import ShardDone
 
-RED = [edit_form(name="red", target="a face with red hair", channels=5)]
+RED = [edit_form(name="red", target="a face with red hair", alpha=4, channels=5)]
 
 
 def planned(tiny: str, images: Path | str, run: Path, specs: list[AnyForm], **changes: object) -> EditJob:
@@ -68,7 +68,10 @@ def memory(monkeypatch) -> list[int]:
 def test_memory_grows_neither_with_the_shard_nor_with_the_edits(tiny, tmp_path, memory):
     folders = {count: write_pictures(tmp_path / f"images{count}", count) for count in (4, 12)}
     for images, edits in ((4, 1), (12, 1), (12, 6)):
-        specs = [edit_form(name=f"e{n}", target="a face with red hair", channels=1 + n) for n in range(edits)]
+        specs = [
+            edit_form(name=f"e{n}", target="a face with red hair", alpha=4, channels=1 + n)
+            for n in range(edits)
+        ]
         specs += [edit_form(name="o", target="a smiling face", method="optimize", steps=2, keep_every=1)]
         done = edited(tiny, folders[images], tmp_path / f"run{images}-{edits}", specs)
         assert done.ok == images * len(specs)
@@ -144,7 +147,7 @@ def test_codes_that_changed_after_the_plan_are_not_edited(tiny, tmp_path):
 
 def test_words_that_clip_has_never_seen_stand_in_the_rows(tiny, tmp_path):
     images = write_pictures(tmp_path / "images", 1)
-    strange = edit_form(name="strange", target="a face with a zyzzyva", channels=5)
+    strange = edit_form(name="strange", target="a face with a zyzzyva", alpha=4, channels=5)
     edited(tiny, images, tmp_path / "run", [*RED, strange])
     rows = read_metrics(str(tmp_path / "run")).set_index("edit")
     assert rows.loc["strange", "unknown_words"] == "zyzzyva" and rows["unknown_words"].isna()["red"]
