@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 @options(EditParams, leave_out=("edits",), arguments=("images",))
 @options(GlobalForm, leave_out=("target", "method"), unset=True)
 def edit(
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Run folder for the plan, the images and the metrics; default: runs/, and the name of the folder of "
+            "images. {date} in it stands for today (UTC).",
+        ),
+    ] = None,
     target: Targets = None,
     method: Annotated[
         str,
@@ -37,11 +47,12 @@ def edit(
     """Edit every image of a folder by words.
 
     Images that cannot be read become failed rows, not a failed run. A stopped run goes on at its first unfinished
-    shard. The same folder with other edits or models needs another --output.
+    shard; over a folder that has changed since, or with more edits, it does what is new. Other models need another
+    --output.
 
     \b
     One edit, as strong as each picture needs it:
-      styleclip edit photos/ -o runs/red -t "a face with red hair"
+      styleclip edit photos/ -t "a face with red hair"
     A grid, one edit per combination:
       styleclip edit photos/ -o runs/grid -t "a smiling face" --alpha 2,4 --beta 0.1,0.2
     Many, from a file:
@@ -65,7 +76,7 @@ def edit(
     words_of: list[str | None] = [*targets] or ([None] if mapper else [])
     strengths = read(GlobalForm, asked) | {"method": method, "mapper": mapper}
     edits = [edit_form(target=words, **strengths) for words in words_of]
-    params = made(EditParams, asked, edits=edits)
+    params = made(EditParams, asked, edits=edits, output=output or default_output(asked["images"]))
     check_folder(params.images)
     if file:
         from flows.forms.files import read_edits
@@ -88,6 +99,12 @@ def edit(
     summary: EditSummary = run_flow(Runtime(), load, params)
     report(voice, summary)
     voice.finish(summary)
+
+
+def default_output(images: str) -> str:
+    """Where the edits of a folder go when nobody says it: runs/NAME-OF-THE-FOLDER, in the working directory."""
+    name = images.rstrip("/").rpartition("/")[2]
+    return f"runs/{name if name.strip('.') else Path(images).resolve().name}"
 
 
 def report(voice: Voice, summary: EditSummary) -> None:
