@@ -56,7 +56,7 @@ def worker(site: dict[str, str]) -> subprocess.Popen[bytes]:
 
 def test_a_run_whose_worker_and_process_are_killed_comes_back(site, tiny, tmp_path):
     images, run = write_pictures(tmp_path / "images", 4), tmp_path / "run"
-    edits = [{"method": "optimize", "target": "a hat", "steps": 1500}]
+    edits = [{"method": "optimize", "target": "a hat", "steps": 400}]
     params = {
         "bundle": tiny, "device": "cpu", "images": str(images), "output": str(run), "edits": edits, "shard_size": 1,
         "wait": True,
