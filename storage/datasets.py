@@ -18,6 +18,8 @@ from storage.images_table import HASHED, images_table
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 MAX_ID = 120
+UNREADABLE = "unreadable"
+"""What stands for the hash of a file that cannot be read."""
 _HASH_DIGITS = 8
 
 
@@ -149,7 +151,7 @@ def content_hash(path: str) -> str:
     except (ConnectionError, TimeoutError):
         raise
     except OSError:
-        return "unreadable"
+        return UNREADABLE
 
 
 def is_of_version(path: str, version: str) -> bool:

@@ -16,7 +16,7 @@ from storage import durable, uris
 from storage.differences import compare, listed
 from storage.errors import PlanMismatch, StorageError, StoreCorrupt
 from storage.known import failed_cells, hashes_in, same_content
-from storage.ledger import Ledger, positions, read_ledger
+from storage.ledger import Ledger, flat, positions, read_ledger
 from storage.metrics import finished_shards
 from storage.plan import Generation, generations_of, header_uri, names_of
 from storage.plan_table import CHANGE, WORK, write_images
@@ -56,7 +56,7 @@ class Wanted:
     @property
     def ids(self) -> pa.Array:
         """Their ids, sorted."""
-        return _flat(self.images["id"])
+        return flat(self.images["id"])
 
     @property
     def run_id(self) -> str:
@@ -161,7 +161,7 @@ class _Next:
         self.failed = np.zeros(len(self.at), bool)
         self.touched = known.copy()
         before = ledger.version.take(pa.array(np.where(known, self.at, 0))) if len(ledger.ids) else wanted.ids
-        self.touched &= ~np.asarray(pc.equal(before, _flat(wanted.images["version"])))
+        self.touched &= ~np.asarray(pc.equal(before, flat(wanted.images["version"])))
         self.change = np.where(known, SAME, NEW).astype(np.int8)
         if self.touched.any():
             (rows,) = np.nonzero(self.touched)
@@ -178,10 +178,10 @@ class _Next:
     def _same(self, rows: np.ndarray, before: pa.Array) -> np.ndarray:
         """bool [n]: which of these images, whose files look changed, have the content that they had."""
         at, wanted = pa.array(rows), self.wanted
-        ids, names = wanted.ids.take(at).to_pylist(), _flat(wanted.images["name"]).take(at).to_pylist()
+        ids, names = wanted.ids.take(at).to_pylist(), flat(wanted.images["name"]).take(at).to_pylist()
         return same_content(
             before.take(at).to_pylist(),
-            _flat(wanted.images["version"]).take(at).to_pylist(),
+            flat(wanted.images["version"]).take(at).to_pylist(),
             self.ledger.shard[self.at[rows]],
             lambda shards: hashes_in(self.run_dir, shards),
             ids,
@@ -228,8 +228,7 @@ class _Next:
             return True
         if not np.array_equal(self.todo, self.pending):
             return True
-        moved = bool(self.pending.any()) and self.last.root != self.wanted.root
-        return moved
+        return bool(self.pending.any()) and self.last.root != self.wanted.root
 
     def write(self) -> Generation:
         """Write the table of images; its header, which makes it valid, is left to the caller."""
@@ -298,7 +297,3 @@ def _marked(table: pa.Table, changes: pa.Array, work: int) -> pa.Table:
 def _taken(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     """values[at], and 0 where `at` is -1."""
     return np.where(at >= 0, values[np.maximum(at, 0)], 0) if len(values) else np.zeros(len(at), np.int32)
-
-
-def _flat(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage import uris
+from storage.datasets import UNREADABLE, is_of_version
+from storage.errors import StoreCorrupt
 from storage.images_table import HASHED
-from storage.metrics import ShardFile
-from storage.reading import Rows
+from storage.metrics import ShardFile, shard_uri
+from storage.plan import PlannedImage
+from storage.reading import Rows, read_shard
 
 
 def failed_cells(run_dir: str) -> dict[str, set[str]]:
@@ -69,3 +74,24 @@ def hashes_in(run_dir: str, shards: Sequence[int]) -> dict[str, str]:
         table: pa.Table = reader.read([file], ["image_id", "input_hash"])
         found |= dict(zip(table["image_id"].to_pylist(), table["input_hash"].to_pylist(), strict=True))
     return found
+
+
+def by_content(
+    run_dir: str, flow: str, run: str, shard: int, images: Sequence[PlannedImage]
+) -> tuple[PlannedImage, ...]:
+    """The images of a shard that may have been committed before: a file that was written again since, as when it is
+    restored from a copy, is known by the content that the rows have kept of it instead of by its time."""
+    file = ShardFile(shard_uri(run_dir, flow, run, shard), flow, run, shard)
+    if not uris.exists(file.uri):
+        return tuple(images)
+    try:
+        rows = read_shard(file)
+    except StoreCorrupt:
+        return tuple(images)
+    known = dict(zip(rows["image_id"].to_pylist(), rows["input_hash"].to_pylist(), strict=True))
+    return tuple(
+        replace(image, version=HASHED + known[image.id])
+        if known.get(image.id, UNREADABLE) != UNREADABLE and not is_of_version(image.path, image.version)
+        else image
+        for image in images
+    )

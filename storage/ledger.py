@@ -112,7 +112,7 @@ def read_ledger(run_dir: str, generations: Sequence[Generation], finished: Colle
 
 
 def _add(ledger: Ledger, generation: Generation, table: pa.Table, finished: np.ndarray) -> None:
-    ids, versions, work = _flat(table["id"]), _flat(table["version"]), np.asarray(table["work"])
+    ids, versions, work = flat(table["id"]), flat(table["version"]), np.asarray(table["work"])
     at = ledger.find(ids)
     (unseen,) = np.nonzero(at < 0)
     known = len(ledger.ids)
@@ -143,5 +143,6 @@ def _add(ledger: Ledger, generation: Generation, table: pa.Table, finished: np.n
     ledger.pending[at] = np.where(committed, 0, planned)
 
 
-def _flat(column: pa.ChunkedArray) -> pa.Array:
+def flat(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -134,12 +135,16 @@ def _lazily(rows: Rows, columns: list[str]) -> dd.DataFrame:
     import dask.dataframe as dd
 
     groups = [rows.files[at : at + BATCH_FILES] for at in range(0, len(rows.files), BATCH_FILES)]
-    empty = _frame(rows.read(rows.files[:1], columns).slice(0, 0))
-    return dd.from_map(lambda group: _frame(rows.read(group, columns)), groups, meta=empty, label="metrics")
+    # Dask would make text of a column of truths and nulls, which pandas has as objects.
+    kinds = {pa.bool_(): pd.BooleanDtype()}
+    empty = _frame(rows.read(rows.files[:1], columns).slice(0, 0), kinds)
+    return dd.from_map(
+        lambda group: _frame(rows.read(group, columns), kinds), groups, meta=empty, label="metrics"
+    )
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+def _frame(table: pa.Table, kinds: Mapping[pa.DataType, Any] = MappingProxyType({})) -> pd.DataFrame:
+    return table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), **kinds}.get)
 
 
 @functools.lru_cache(maxsize=8)

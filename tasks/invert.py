@@ -16,6 +16,7 @@ from storage.calls import keep_call
 from storage.errors import Failure, PlanMismatch, StoreExists
 from storage.growth import Wanted, keep_plan
 from storage.images import encode_image
+from storage.known import by_content
 from storage.latents import LatentStore
 from storage.metrics import write_shard
 from storage.plan import generations_of, images_of, shard_of
@@ -134,12 +135,13 @@ def invert_shard(
     done but the last step, to see whether the process survives it.
     """
     planned = shard_of(job.output, shard)
+    files = by_content(job.output, "invert", planned.run_id, shard, planned.images)
     models = bundle(job.bundle, job.device)
     encoder = models.need_encoder()
     watch = Stopwatch(models.device)
     with watch.time("decode"):
         kept = [position for position in range(len(planned.images)) if position not in (lost or {})]
-        wanted = [planned.images[position] for position in kept]
+        wanted = [files[position] for position in kept]
         faces = faces_in(job.align, wanted, models)
         versions = [image.version for image in wanted]
         inputs = decode([image.path for image in wanted], models.image_size, faces, versions)

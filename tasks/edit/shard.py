@@ -13,6 +13,7 @@ from torch import Tensor
 
 from storage.curves import write_curves
 from storage.errors import Failure
+from storage.known import by_content
 from storage.metrics import write_shard
 from storage.plan import shard_of
 from storage.uris import join
@@ -178,6 +179,7 @@ def edit_shard(
     done but the last step, to see whether the process survives it.
     """
     planned = shard_of(job.output, shard)
+    files = by_content(job.output, "edit", planned.run_id, shard, planned.images)
     models = bundle(job.bundle, job.device)
     specs = [read_edit(edit) for edit in planned.edits]
     made = {edit.edit.name: edit for edit in compile_edits(job.bundle, job.device, job.directions, specs)}
@@ -186,7 +188,7 @@ def edit_shard(
     ids = [image.id for image in planned.images]
     with watch.time("decode"):
         kept = [position for position in range(len(ids)) if position not in (lost or {})]
-        inputs = read_inputs(job.images, job.align, [planned.images[each] for each in kept], models)
+        inputs = read_inputs(job.images, job.align, [files[each] for each in kept], models)
         decoded = inputs.among(kept, lost or {})
     images = [
         replace(image, hash=digest) for image, digest in zip(planned.images, decoded.hashes, strict=True)

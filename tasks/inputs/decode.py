@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from storage.datasets import UNREADABLE
 from storage.errors import Failure, ImageError
 from storage.images import CHANGED, decode_image, read_image
 from storage.images_table import HASHED
@@ -51,14 +52,10 @@ class Decoded:
 
 
 def _among(hashes: Sequence[str], kept: Sequence[int], count: int) -> list[str]:
-    found = [NOT_READ] * count
+    found = [UNREADABLE] * count
     for position, digest in zip(kept, hashes, strict=True):
         found[position] = digest
     return found
-
-
-NOT_READ = "unreadable"
-"""What stands for the hash of a file that was not read."""
 
 
 def short_hash(content: bytes) -> str:
@@ -80,7 +77,7 @@ def decode(
     """
     begun = time.perf_counter()
     markings: dict[str, Markings] = {}
-    hashes = [NOT_READ] * len(paths)
+    hashes = [UNREADABLE] * len(paths)
 
     def read(
         place: int, path: str, face: np.ndarray | Unusable | FaceDetector | None, version: str | None

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage import uris
-from storage.datasets import ImageFolder, content_hash, list_images
+from storage.datasets import UNREADABLE, ImageFolder, content_hash, list_images
 from storage.errors import Failure, StorageError
 from storage.images import CHANGED
 from storage.images_table import HASHED, images_table
@@ -21,7 +21,7 @@ from storage.plan_table import with_faces
 from styleclip.bundles.load import Bundle
 from styleclip.errors import AlignmentError, BundleError, EditError
 from tasks.inputs.align import Align, faces_in, landmarks_for
-from tasks.inputs.decode import NOT_READ, Decoded, decode, short_hash
+from tasks.inputs.decode import Decoded, decode, short_hash
 
 NO_CODE = Failure("NoCode", "its inversion failed, so there is no code to edit")
 HASHERS = 8
@@ -119,7 +119,7 @@ def read_codes(uri: str, images: Sequence[PlannedImage]) -> Decoded:
         hashes[place] = _code_hash(code, good)
         planned = images[place].version
         if planned != (HASHED + hashes[place] if planned.startswith(HASHED) else version):
-            failures[place], hashes[place] = Failure("Changed", CHANGED), NOT_READ
+            failures[place], hashes[place] = Failure("Changed", CHANGED), UNREADABLE
         elif good:
             del failures[place]
     sound = [row for row, place in enumerate(there) if place not in failures]

@@ -12,6 +12,7 @@ from storage.calls import read_call
 from storage.cells import planned_shards
 from storage.datasets import is_of_version
 from storage.errors import Damage, StorageError
+from storage.known import by_content
 from storage.latents import LatentStore
 from storage.metrics import shard_uri
 from storage.plan import load_plan
@@ -38,7 +39,8 @@ def prepare_repair(run: str, damages: Iterable[Damage]) -> Repair:
     wanted = sorted({damage.shard for damage in damages if damage.shard is not None})
     good = []
     for number in wanted:
-        images = shards[number].images
+        shard = shards[number]
+        images = by_content(run, shard.flow, shard.run, number, shard.images)
         lost = [
             image.path
             for image in images

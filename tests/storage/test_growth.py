@@ -6,10 +6,12 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage.errors import StorageError
 from storage.growth import Kept, Wanted, keep_plan
 from storage.images_table import images_table
 from storage.metrics import finished_shards, write_shard
@@ -166,6 +168,23 @@ def test_files_that_were_copied_are_the_same_and_looked_at_once(done):
     refused = wanted(copied, ["x", "y"])
     object.__setattr__(refused, "hashes", None)
     assert keep_plan(done, refused).missing == []
+
+
+def test_rows_are_read_lazily_and_by_columns(done):
+    finish(done, keep_plan(done, wanted(FOLDER | {"b": (7, 1)}, ["x", "y"])), FOLDER | {"b": (7, 1)})
+    eager = read_metrics(done)
+    lazy = read_metrics(done, lazy=True)
+    assert list(lazy.columns) == list(eager.columns)
+    assert lazy.dtypes["reached"] == "boolean" and lazy.dtypes["generation"] == "Int64"
+    for column in ("image_id", "edit", "status", "clip_gain", "generation", "run"):
+        assert lazy[column].compute().fillna(-1).tolist() == eager[column].fillna(-1).tolist()
+    assert lazy["clip_gain"].mean().compute() == pytest.approx(eager["clip_gain"].mean())
+    some = read_metrics(done, ["clip_gain", "run"])
+    pd.testing.assert_frame_equal(some, eager[["clip_gain", "run"]])
+    with pytest.raises(StorageError, match="no column shoe_size"):
+        read_metrics(done, ["shoe_size"])
+    with pytest.raises(StorageError, match="'present' or 'all'"):
+        read_metrics(done, generations="some")
 
 
 def test_a_lost_commit_is_done_again_in_any_generation(done):

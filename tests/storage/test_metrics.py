@@ -25,7 +25,7 @@ PROMISED = [
     "distance_reconstruction_edit", "clipped_share", "delta_norm", "output", "schema_version", "generation",
     "package_version", "bundle", "space", "steps", "lambda_l2", "lambda_id", "learning_rate", "relative",
     "mapper", "batch", "output_sha256", "reconstruction_sha256", "source_sha256", "input_digital_source_type",
-    "input_has_c2pa",
+    "input_has_c2pa", "channels_why", "aim", "reached_value", "reached",
 ]  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_rows_come_back_with_exact_types(tmp_path):
     assert table["alpha"].dtype == np.float64 and table["alpha"][0] == 2.0 and pd.isna(table["alpha"][1])
     assert table["image_id"].tolist() == ["a", "b"] and table["reason"][1] == "cut off"
     assert table["seed"][0] == seed and table["seed"].isna().tolist() == [False, True]
-    assert table["channels_used"][0] == 7 and table["schema_version"].tolist() == [4, 4]
+    assert table["channels_used"][0] == 7 and table["schema_version"].tolist() == [5, 5]
     assert pq.ParquetFile(file_of(tmp_path, 0)).schema_arrow.equals(SCHEMA)
 
 
