@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,9 +156,15 @@ class Crew:
     def _outcome(self, item: Any, future: Future) -> Ended:
         if future.status in ("cancelled", "lost"):
             raise scheduler_gone(self._address)
-        if future.status == "finished":
-            return Ended(item, result=future.result())
-        error = future.exception()
+        try:
+            if future.status == "finished":
+                return Ended(item, result=future.result())
+            error = future.exception()
+        except (
+            CancelledError,
+            OSError,
+        ):  # on the way here; the unit's own errors are not raised by `exception`
+            raise scheduler_gone(self._address) from None
         if isinstance(error, KilledWorker):
             message = f"every process that worked on {self._called(item)} died"
             return Ended(item, error=RuntimeError(message), died=True)
