@@ -19,7 +19,7 @@ from tasks.edit.plan import plan_edits
 from tasks.edit.shard import edit_shard
 from tasks.jobs import EditJob
 from tasks.process.models import bundle
-from tasks.process.plans import ShardDone
+from tasks.process.plans import ShardDone, plan_of
 
 RED = [edit_form(name="red", target="a face with red hair", alpha=4, channels=5)]
 
@@ -151,3 +151,23 @@ def test_words_that_clip_has_never_seen_stand_in_the_rows(tiny, tmp_path):
     edited(tiny, images, tmp_path / "run", [*RED, strange])
     rows = read_metrics(str(tmp_path / "run")).set_index("edit")
     assert rows.loc["strange", "unknown_words"] == "zyzzyva" and rows["unknown_words"].isna()["red"]
+
+
+def test_words_alone_tell_the_strength_that_they_took(tiny, tmp_path):
+    images = write_pictures(tmp_path / "images", 3)
+    done = edited(tiny, images, tmp_path / "run", [*RED, edit_form(name="alone", target="a smiling face")])
+    assert done.failed == 0
+    rows = read_metrics(str(tmp_path / "run")).set_index("edit")
+    alone, red = rows.loc[["alone"]], rows.loc[["red"]]
+    assert alone["alpha"].between(0, 13.2).all() and alone["aim"].nunique() == 1
+    assert (alone["reached"] == (alone["reached_value"] >= alone["aim"])).all()
+    assert (alone["delta_norm"] > 0).tolist() == (alone["alpha"] > 0).tolist()
+    assert (
+        set(alone["channels_used"]) <= {2, 4, 8, 16, 32}
+        and alone["channels_why"].str.contains("samples").all()
+    )
+    assert (red["alpha"] == 4).all() and red[["aim", "reached", "channels_why"]].isna().all(axis=None)
+    assert [edit["channels"] for edit in plan_of(str(tmp_path / "run")).edits] == [
+        5,
+        alone["channels_used"].iloc[0],
+    ]
