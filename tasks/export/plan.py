@@ -69,7 +69,8 @@ def plan_export(job: ExportJob) -> Packs:
 
     def write(split: str, last: bool) -> None:
         there = pa.concat_tables(
-            [pa.schema([(name, SCHEMA.field(name).type) for name in kept]).empty_table(), *waiting[split]]
+            [pa.schema([(name, SCHEMA.field(name).type) for name in kept]).empty_table(), *waiting[split]],
+            promote_options="permissive",
         )
         while len(there) >= job.pack or (last and len(there)):
             part, there = there.slice(0, job.pack), there.slice(job.pack)
