@@ -113,7 +113,9 @@ does not change the rights in its input.
 def _edit(edit: Any) -> str:
     words = " → ".join(f'"{edit[name]}"' for name in ("neutral", "target") if edit.get(name))
     strengths = [
-        f"{name} {edit[name]:g}" for name in ("alpha", "channels", "steps") if edit.get(name) is not None
+        f"{name} {edit[name] if isinstance(edit[name], str) else format(edit[name], 'g')}"
+        for name in ("alpha", "channels", "steps")
+        if edit.get(name) is not None
     ]
     return f"{words} ({', '.join([str(edit.get('method')), *strengths])})"
 
