@@ -22,7 +22,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+
+from avatars.world.samples import write_images
 
 ROOT = Path(__file__).parent.parent
 SETTLE = 1500
@@ -103,6 +106,25 @@ def submit(page: Page, url: str, method: str) -> None:
     print(f"{method}: {edit}")
 
 
+def edited(url: str, folder: str) -> str:
+    """Edit a few avatars under this server, as a command does; the id of the run."""
+    write_images(f"{folder}/photos", 12, seed=77)
+    (Path(folder) / "photos" / "cut-off.png").write_bytes(b"\x89PNG\r\n")
+    words = ["-t", "a face with red hair", "-t", "a smiling face", "--shard-size", "4"]
+    command = [
+        sys.executable,
+        "-c",
+        "from flows.cli.main import run; run()",
+        "edit",
+        f"{folder}/photos",
+        *words,
+    ]
+    env = os.environ | {"PREFECT_API_URL": f"{url}/api", "PYTHONPATH": str(ROOT)}
+    subprocess.run([*command, "-o", f"{folder}/red"], env=env, check=True, stdout=subprocess.DEVNULL)
+    named = [run for run in ask(url, "/flow_runs/filter") if run["state_type"] == "COMPLETED"]
+    return str(named[0]["id"])
+
+
 def main() -> None:
     """Everything, into the folder of the docs."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -132,7 +154,22 @@ def main() -> None:
         page.goto(f"{url}/deployments/deployment/{ids['edit']}/run")
         page.wait_for_timeout(2 * SETTLE)
         page.screenshot(path=options.out / "edit-v1.png")
+        run = edited(url, home)
+        page.set_viewport_size({"width": 1300, "height": 1000})
+        page.goto(f"{url}/v2/runs/flow-run/{run}")
+        page.wait_for_timeout(3 * SETTLE)
+        page.screenshot(path=options.out / "run.png")
+        summaries = [
+            each for each in ask(url, "/artifacts/filter") if (each["key"] or "").startswith("edit-summary")
+        ]
+        page.goto(f"{url}/v2/artifacts/artifact/{summaries[0]['id']}")
+        page.wait_for_timeout(2 * SETTLE)
+        page.screenshot(path=options.out / "summary.png", full_page=True)
         browser.close()
+    for picture in options.out.glob("*.png"):  # flat colours: a palette is a third of the size
+        with Image.open(picture) as image:
+            small = image.convert("RGB").quantize(128)
+        small.save(picture, optimize=True)
 
 
 if __name__ == "__main__":
