@@ -2,7 +2,6 @@
 
 from styleclip.directions.channel import (
     channel_direction_sums,
-    finish_directions,
     passes_of,
     resultant_length,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "channel_direction_sums",
     "embed_prompt",
     "expand",
-    "finish_directions",
     "passes_of",
     "resultant_length",
     "strongest_channels",

@@ -67,7 +67,7 @@ def channel_direction_sums(
     of .51; over 4 images the cosine is .90 (.28 at the 5th percentile).
 
     Returns (sum [c, D] of the unit differences, count int64 [c], magnitude [c, D]: the sum of the differences before
-    they are made unit). Sums may be added to those of other images; `finish_directions` turns them into Δi_c.
+    they are made unit). Sums may be added to those of other images; made unit, they are Δi_c.
     """
     layout = generator.layout
     assert styles.ndim == 2 and styles.shape[1] == layout.total, (styles.shape, layout.total)
@@ -122,11 +122,6 @@ def channel_direction_sums(
     assert unit_sum is not None and magnitude is not None, "no images: styles is empty"
     count = torch.full((len(positions),), len(styles), dtype=torch.int64, device=styles.device)
     return unit_sum, count, magnitude
-
-
-def finish_directions(unit_sum: Tensor) -> Tensor:
-    """Sums [c, D] → Δi_c [c, D] of unit length; a channel that never changed the picture stays 0."""
-    return F.normalize(unit_sum, dim=1)
 
 
 def resultant_length(unit_sum: Tensor, count: Tensor) -> Tensor:

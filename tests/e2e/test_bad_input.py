@@ -109,7 +109,7 @@ def test_every_file_ends_as_a_picture_or_as_a_failed_row(tiny, tmp_path):
     assert {name: found[name] for name in bad} == bad
     assert set(found) - set(bad) <= {"dangling.png"}
     assert failed["reason"].str.len().gt(0).all() and not failed["reason"].str.contains("\n").any()
-    assert len(done) == 2 * len(good) and summary["skipped_files"] == 1
+    assert len(done) == 2 * len(good) and summary.skipped_files == 1
     for output in done["output"]:
         with Image.open(run / output) as image:
             assert image.size == (SIZE, SIZE) and image.mode == "RGB"

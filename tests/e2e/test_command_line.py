@@ -62,7 +62,7 @@ def test_edit_says_what_where_and_next(tiny, images, tmp_path):
         "a smiling face" in result.stderr and f"{run}/metrics" in result.stderr and "Next:" in result.stderr
     )
 
-    again = styleclip("edit", images, "-o", run, "-b", tiny, "-t", "a smiling face", "-a", "5")
+    again = styleclip("edit", images, "-o", run, "-b", tiny, "-t", "a smiling face", "--seed", "5")
     assert again.exit_code == 2 and "belongs to another run" in one_line(again)
 
 

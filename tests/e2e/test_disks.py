@@ -31,7 +31,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     ):
         pytest.skip("only the superuser may mount a disk")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    # lazily: readers of the run may still hold a file open
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def asked(images: Path, run: Path, tiny: str) -> EditParams:
