@@ -11,6 +11,7 @@ from flows.common.dates import with_day
 from flows.forms.runs import Claiming
 from storage import durable, uris
 from storage.claims import claimed
+from storage.errors import StorageError
 
 P = TypeVar("P", bound=Claiming)
 R = TypeVar("R")
@@ -49,6 +50,8 @@ def alone_in(output: str, *, wait: bool = False, part: str | None = None) -> Ite
         return [f"{folder}{name}" for name in there if name.startswith("claim-")]
 
     local = not uris.is_remote(place)
+    if local and uris.local_path(place).is_file():
+        raise StorageError(f"{place} is a file: choose another output")
     new = inside and local and not uris.exists(place)
     try:
         with claimed(uri, place, wait=wait, rivals=rivals) as held:

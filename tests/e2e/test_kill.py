@@ -71,7 +71,7 @@ def test_edit(tiny, tmp_path):
         "-a",
         "2,4",
     ]
-    arguments += ["--alpha", "4", "--channels", "5", "--shard-size", "2", "--batch", "2", "--device", "cpu"]
+    arguments += ["--channels", "5", "--shard-size", "2", "--batch", "2", "--device", "cpu"]
     start_and_kill(arguments, "metrics/**/shard-00002.parquet", killed)
     survived = {path: path.stat().st_mtime_ns for path in killed.glob("metrics/**/*.parquet")}
     assert 3 <= len(survived) < 30
@@ -81,7 +81,7 @@ def test_edit(tiny, tmp_path):
         edits=[edit_form(target="a face with red hair", alpha=[2, 4], channels=5)],
     )  # fmt: skip
     summary = edit(params)
-    assert summary["shards_done_before"] == len(survived) and summary["rows"] == 120
+    assert summary.shards_done_before == len(survived) and summary.rows == 120
     assert survived == {path: path.stat().st_mtime_ns for path in survived}
     edit(params.model_copy(update={"output": str(whole)}))
     pd.testing.assert_frame_equal(timeless(killed), timeless(whole))
@@ -159,7 +159,7 @@ def test_precompute(tiny, tmp_path):
     params = PrecomputeParams(
         bundle=tiny, device="cpu", output=str(killed), images=3, statistics_samples=50, block=2
     )
-    assert precompute(params)["blocks_done_before"] == 20 - len(missing)
+    assert precompute(params).blocks_done_before == 20 - len(missing)
     done = {path: when for path, when in finished.items() if int(path.parent.name) not in missing}
     assert done == {path: path.stat().st_mtime_ns for path in done}
     precompute(params.model_copy(update={"output": str(whole)}))

@@ -10,11 +10,11 @@ import tasks.inputs.decode
 _read = tasks.inputs.decode.read_image
 
 
-def _slow(path: str) -> bytes:
+def _slow(path: str, version: str | None = None) -> bytes:
     if os.path.basename(path) == os.environ.get("TESTS_POISON"):
         os._exit(17)
     time.sleep(float(os.environ.get("TESTS_SECONDS", "0")))
-    return _read(path)
+    return _read(path, version)
 
 
 tasks.inputs.decode.read_image = _slow

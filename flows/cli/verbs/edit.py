@@ -76,7 +76,8 @@ def edit(
     words_of: list[str | None] = [*targets] or ([None] if mapper else [])
     strengths = read(GlobalForm, asked) | {"method": method, "mapper": mapper}
     edits = [edit_form(target=words, **strengths) for words in words_of]
-    params = made(EditParams, asked, edits=edits, output=output or default_output(asked["images"]))
+    place = default_output(asked["images"]) if output is None else output
+    params = made(EditParams, asked, edits=edits, output=place)
     check_folder(params.images)
     if file:
         from flows.forms.files import read_edits
