@@ -98,9 +98,9 @@ def test_photographs_are_aligned_by_their_landmarks(tiny, tmp_path):
 
     table["p1.png"] = (np.array(table["p1.png"]) + 1).tolist()
     (photos / "landmarks.json").write_text(json.dumps(table))
-    before = LatentStore.open(turned["latents"]).read(ids)
+    before = LatentStore.open(turned.latents).read(ids)
     invert(params(tiny, photos, tmp_path / "b", align="landmarks", max_failed_fraction=0.3))
-    after = LatentStore.open(turned["latents"]).read(ids)
+    after = LatentStore.open(turned.latents).read(ids)
     assert (before != after).any(axis=(1, 2)).tolist() == [False, True, False]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stores import STORES, Store, data_files, work
+from stores import STORES, Latents, Store, data_files, work
 
 from storage.errors import PlanMismatch, StorageError, StoreCorrupt
 
@@ -98,6 +98,8 @@ def test_a_lost_or_cut_file_is_not_taken_for_nothing(store, how):
         marks_a_part = file.suffix == ".parquet" or "done" in file.parts
         if how == "missing" and marks_a_part:
             assert len(store.missing()) == 1, "without its mark a part never happened"
+        elif "done" in file.parts and isinstance(store, Latents):
+            use(store)  # that the file is there is the mark; what is in it says nothing
         else:
             with pytest.raises(StoreCorrupt) as caught:
                 use(store)
@@ -125,7 +127,7 @@ def test_a_flipped_byte_anywhere_is_found_and_its_file_named(wholes, name, data)
     finally:
         file.write_bytes(sound)
     assert found is None or (str(file) in found and "\n" not in found)
-    assert found is not None or name == "metrics"
+    assert found is not None or name == "metrics" or (name == "latents" and "done" in file.parts)
 
 
 def test_nothing_there_is_one_line(store):
