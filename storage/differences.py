@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from storage.errors import PlanMismatch
+
 _SHOWN = 3
 
 
@@ -32,6 +34,14 @@ def listed(differences: Sequence[str], more: int = 0) -> str:
     """The first differences on one line, and how many more there are, `more` uncounted ones included."""
     more += len(differences) - _SHOWN
     return "; ".join(differences[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def another_run(run_dir: str, differences: Sequence[str], more: int = 0) -> PlanMismatch:
+    """What to raise when a folder belongs to another run; `more` as for `listed`."""
+    return PlanMismatch(
+        f"{run_dir} belongs to another run ({listed(differences, more)}): choose another output folder, or repeat the "
+        "earlier call to continue it"
+    )
 
 
 def _short(value: Any) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage import durable, uris
-from storage.differences import compare, listed
-from storage.errors import PlanMismatch, StorageError, StoreCorrupt
+from storage import uris
+from storage.differences import another_run, compare
+from storage.errors import StorageError, StoreCorrupt
 from storage.known import failed_cells, hashes_in, same_content
 from storage.ledger import Ledger, flat, positions, read_ledger
 from storage.metrics import finished_shards
@@ -94,9 +94,9 @@ def keep_plan(run_dir: str, wanted: Wanted, *, retry_failed: bool = False, stric
     generation had not finished is part of the new one. With `strict` a run that grew is refused instead, save what
     had failed where that is retried.
 
-    Of two runs that begin at once in one folder one writes its plan, and the other goes on with it. Leftovers of killed
-    writers are swept away. Raises PlanMismatch, naming what differs, when the folder belongs to another run: other
-    weights, parameters, or another edit under the name of one that was made.
+    Of two runs that begin at once in one folder one writes its plan, and the other goes on with it. Raises
+    PlanMismatch, naming what differs, when the folder belongs to another run: other weights, parameters, or another
+    edit under the name of one that was made.
     """
     for _ in range(_ATTEMPTS):
         generations = generations_of(run_dir)
@@ -113,21 +113,12 @@ def keep_plan(run_dir: str, wanted: Wanted, *, retry_failed: bool = False, stric
         if generations and not plan.needed():
             last = generations[-1]
             missing = sorted(set(range(last.first_shard, last.end)) - finished)
-            if not uris.is_remote(run_dir):
-                durable.sweep(uris.local_path(run_dir))
             return Kept(last, missing, True, frozenset(finished))
         header = plan.write()
         if uris.write_new(header_uri(run_dir, header.number), header.to_json().encode("ascii")):
             missing = list(range(header.first_shard, header.end))
             return Kept(header, missing, bool(generations), frozenset(finished))
     raise StoreCorrupt(f"{run_dir}: its plan is changed by others all the time: run the same command again")
-
-
-def _refused(run_dir: str, differences: Sequence[str], more: int = 0) -> PlanMismatch:
-    return PlanMismatch(
-        f"{run_dir} belongs to another run ({listed(differences, more)}): choose another output folder, "
-        "or repeat the earlier call to continue it"
-    )
 
 
 def _check(run_dir: str, last: Generation, wanted: Wanted, strict: bool) -> None:
@@ -145,7 +136,7 @@ def _check(run_dir: str, last: Generation, wanted: Wanted, strict: bool) -> None
         found += compare(kept, makers[0], "edits") + compare(last.shard_size, wanted.shard_size, "shard_size")
         found += compare(last.edits, wanted.edits, "edits")
     if found:
-        raise _refused(run_dir, found)
+        raise another_run(run_dir, found)
 
 
 class _Next:
@@ -217,7 +208,7 @@ class _Next:
             total += len(ids)
             lines += [what.format(id_) for id_ in ids[:3].to_pylist()]
         if lines:
-            raise _refused(self.run_dir, lines, total - len(lines))
+            raise another_run(self.run_dir, lines, total - len(lines))
 
     def needed(self) -> bool:
         """Whether anything must be planned: more than what the last generation is still to do, or other news."""

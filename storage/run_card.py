@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from storage import durable, uris
-from storage.differences import compare, listed
-from storage.errors import PlanMismatch, StoreCorrupt
+from storage.differences import another_run, compare
+from storage.errors import StoreCorrupt
 
 CARD_VERSION = 1
 
@@ -29,10 +29,7 @@ def keep_card(run_dir: str, what: str, values: Mapping[str, Any]) -> bool:
         raise StoreCorrupt(f"{path} cannot be read ({error}): use another output folder") from error
     # through JSON and back, so that tuples and lists are the same thing
     if differences := compare(earlier, json.loads(json.dumps(body))):
-        raise PlanMismatch(
-            f"{run_dir} belongs to another run ({listed(differences)}): choose another output folder, or repeat the "
-            "earlier call to continue it"
-        )
+        raise another_run(run_dir, differences)
     if not uris.is_remote(run_dir):
         durable.sweep(uris.local_path(run_dir))
     return True

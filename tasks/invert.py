@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,8 @@ from styleclip.methods.measures import inversion_measures, see
 from styleclip.passes import pass_size
 from styleclip.pixels import from_bytes, to_bytes
 from styleclip.precision import computing_in
-from tasks.inputs.align import alignment_of, faces_in
-from tasks.inputs.decode import decode
-from tasks.inputs.images_or_codes import file_hashes, list_folder, opened
+from tasks.inputs.align import alignment_of
+from tasks.inputs.images_or_codes import file_hashes, list_folder, opened, take_in
 from tasks.jobs import InvertJob
 from tasks.process.labels import Labels, mark_rows
 from tasks.process.limits import device_limit
@@ -37,16 +37,16 @@ from tasks.process.memory import Halving
 from tasks.process.models import bundle
 from tasks.process.plans import (
     ShardDone,
-    all_but,
     fingerprint_of,
-    ids_of,
+    look,
     missing_shards,
     package_version,
     plan_of,
-    sight_of,
+    shard_ids,
+    try_image,
 )
 from tasks.process.stopwatch import Stopwatch
-from tasks.process.units import Sight, Split, Unit
+from tasks.process.units import Split, Unit
 
 NOT_FINITE = Failure("NotFinite", "its code holds numbers that are none: are the encoder's weights sound?")
 ROW_NAME = "inversion"
@@ -140,15 +140,7 @@ def invert_shard(
     encoder = models.need_encoder()
     watch = Stopwatch(models.device)
     with watch.time("decode"):
-        kept = [position for position in range(len(planned.images)) if position not in (lost or {})]
-        wanted = [files[position] for position in kept]
-        faces = faces_in(job.align, wanted, models)
-        versions = [image.version for image in wanted]
-        inputs = decode([image.path for image in wanted], models.image_size, faces, versions)
-        decoded = inputs.among(kept, lost or {})
-    images = [
-        replace(image, hash=digest) for image, digest in zip(planned.images, decoded.hashes, strict=True)
-    ]
+        images, decoded = take_in(job, planned.images, files, models, lost)
     codes = np.zeros((len(images), encoder.num_ws, encoder.w_dim), np.float32)
     failures = dict(decoded.failures)
     measures: dict[int, dict[str, float]] = {}
@@ -204,24 +196,9 @@ def invert_shard(
     return done
 
 
-def look(job: InvertJob) -> Sight:
-    """Load the models, and look at the output."""
-    return sight_of(bundle(job.bundle, job.device), job.output)
-
-
 def missing_inversions(job: InvertJob) -> list[int]:
     """Shards without a commit, or without their codes."""
     return unfinished(job.latents, plan_of(job.output).run_id, missing_shards(job.output, "invert"))
-
-
-def shard_ids(job: InvertJob, shard: int) -> list[str]:
-    """The images of a shard."""
-    return ids_of(job.output, shard)
-
-
-def try_image(job: InvertJob, shard: int, position: int) -> None:
-    """All the work on one image of a shard, without the commit."""
-    invert_shard(job, shard, all_but(job.output, shard, position), commit=False)
 
 
 INVERT = Unit(
@@ -230,7 +207,7 @@ INVERT = Unit(
     work=invert_shard,
     sight=look,
     missing=missing_inversions,
-    split=Split(shard_ids, try_image, invert_shard),
+    split=Split(shard_ids, functools.partial(try_image, invert_shard), invert_shard),
 )
 
 

@@ -171,6 +171,10 @@ class EditJob(_FolderJob, _Directed):
     save_reconstruction: bool = Field(default=True, description="Also write the unedited reconstructions.")
 
 
+FolderJob = EditJob | InvertJob
+"""Work over a folder of images, whose run has a plan."""
+
+
 class FreeJob(_Seeded):
     """Pictures from words alone, optimized from the mean latent."""
 

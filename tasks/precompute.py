@@ -31,7 +31,7 @@ from tasks.jobs import PrecomputeJob
 from tasks.process.limits import device_limit
 from tasks.process.memory import Halving
 from tasks.process.models import bundle, readings
-from tasks.process.plans import package_version
+from tasks.process.plans import sees
 from tasks.process.units import Sight, Unit
 
 
@@ -241,7 +241,7 @@ def look(job: PrecomputeJob) -> Sight:
     """Load the models, and look at the store."""
     models = bundle(job.bundle, job.device)
     where = "this store" if DirectionStore.exists(job.output) else f"no store {job.output}"
-    return Sight(package_version(), tuple(sorted(models.fingerprint.items())), where)
+    return sees(models, where)
 
 
 def missing_blocks(job: PrecomputeJob) -> list[int]:

@@ -33,8 +33,6 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "attributes_file": ("--attributes", "-a"),
     "learning_rate": ("--learning-rate", "--lr"),
     "truncation_psi": ("--psi",),
-    "lambda_l2": ("--lambda-l2",),
-    "lambda_id": ("--lambda-id",),
     "kind": ("--runner",),
 }
 """Field → how it is called on the command line, where that is not `--its-name`."""

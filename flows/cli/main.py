@@ -48,6 +48,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def _group(about: str) -> typer.Typer:
+    """Verbs about one thing."""
+    return typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
+
+
 app.command("demo")(demo.demo)
 app.command("edit")(edit.edit)
 app.command("optimize")(optimize.optimize)
@@ -60,57 +67,39 @@ app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("trace")(trace.trace)
 
-server_app = typer.Typer(
-    help="The Prefect server of a site, with all that nights need.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+server_app = _group("The Prefect server of a site, with all that nights need.")
 server_app.command("up")(server.up)
 server_app.command("down")(server.down)
 server_app.command("status")(server.status)
 app.add_typer(server_app, name="server")
 
-directions_app = typer.Typer(
-    help="Look into a directions store; published files in and out.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+directions_app = _group("Look into a directions store; published files in and out.")
 directions_app.command("show")(directions.show)
 directions_app.command("import")(directions.import_)
 directions_app.command("export")(directions.export)
 app.add_typer(directions_app, name="directions")
 
-latents_app = typer.Typer(
-    help="Latent codes of other programs in and out.", no_args_is_help=True, rich_markup_mode=None
-)
+latents_app = _group("Latent codes of other programs in and out.")
 latents_app.command("import")(latents.import_)
 latents_app.command("export")(latents.export)
 app.add_typer(latents_app, name="latents")
 
-mappers_app = typer.Typer(
-    help="Look into trained mappers; out to published files.", no_args_is_help=True, rich_markup_mode=None
-)
+mappers_app = _group("Look into trained mappers; out to published files.")
 mappers_app.command("analyse")(train_mappers.analyse)
 mappers_app.command("export")(mappers.export)
 app.add_typer(mappers_app, name="mappers")
 
-workers_app = typer.Typer(
-    help="Workers of this machine for the runs of a Dask scheduler.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+workers_app = _group("Workers of this machine for the runs of a Dask scheduler.")
 workers_app.command("start")(workers.start)
 app.add_typer(workers_app, name="workers")
 
 
 @workers_app.callback()
-def _group() -> None:
+def _workers() -> None:
     """So that `start` stays a word of its own, although it is the only one."""
 
 
-bundle_app = typer.Typer(
-    help="The sets of models that can be used.", no_args_is_help=True, rich_markup_mode=None
-)
+bundle_app = _group("The sets of models that can be used.")
 bundle_app.command("list")(bundles.list_)
 bundle_app.command("check")(bundles.check)
 bundle_app.command("init")(bundle_files.init)

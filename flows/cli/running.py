@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from pkgutil import resolve_name
+from typing import Any
+
+from pydantic import BaseModel
 
 from flows.cli import stopping
 from flows.cli.runtime import Runtime, ServerError
@@ -15,17 +17,16 @@ from flows.cli.talk import Failed, complain
 COMMAND = "styleclip-command"
 """Tag of the runs of the command line."""
 
-P = TypeVar("P")
-R = TypeVar("R")
 
+def run_flow(flow_name: str, params: BaseModel, runtime: Runtime | None = None) -> Any:
+    """Run a flow by its name, MODULE:FLOW; its summary.
 
-def run_flow(runtime: Runtime, load: Callable[[], Callable[[P], R]], params: P) -> R:
-    """Run the flow that `load` imports; its summary.
-
-    The import and the server's start, both slow, overlap. Raises the user's error as the flow met it (the call was
+    `runtime` was made before where something that imports Prefect was. The import of the flow and the server's start,
+    both slow, overlap. Raises the user's error as the flow met it (the call was
     wrong), or Failed (the run failed and can be resumed).
     """
-    loaded: Any = load()
+    runtime = runtime or Runtime()
+    loaded = resolve_name(flow_name)
     try:
         runtime.ready()
     except ServerError as error:
@@ -63,5 +64,4 @@ def run_flow(runtime: Runtime, load: Callable[[], Callable[[P], R]], params: P) 
         raise result
     if isinstance(result, BaseException) or not completed:
         raise Failed(f"{name} (the full log is with the run in Prefect); run again to go on")
-    summary: R = result
-    return summary
+    return result

@@ -15,6 +15,7 @@ from distributed.deploy.cluster import Cluster
 from distributed.security import Security
 
 from flows.common.crew import address_of, addresses, scheduler_gone
+from flows.common.reporting import one_line
 from flows.forms.runners import Runner, RunnerError
 from storage.errors import StorageError
 from tasks.process.devices import environments, gpus_for, usual_workers
@@ -109,7 +110,7 @@ def _of_class(runner: Runner) -> Any:
         if runner.workers:
             cluster.scale(runner.workers)
     except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        why = one_line(error)[:300]
         raise RunnerError(f"{runner.cluster} could not be started: {why}") from None
     return cluster
 
@@ -157,7 +158,7 @@ def survey(
         except Exception as error:
             if future.status in ("cancelled", "lost"):
                 raise scheduler_gone(address) from None
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            why = one_line(error)[:300]
             raise RunnerError(f"the worker at {worker} cannot run this program ({why})") from None
     log.info("%d workers ready: %s", len(names), ", ".join(sorted(names)[:8]))
     return expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import get_run_logger
@@ -121,11 +121,17 @@ def gather(futures: Iterable[PrefectFuture[R]], progress: RunProgress, again: st
             results.append(result)
         progress.advance(result)
     if errors:
-        raise RunFailed(
-            f"{len(errors)} of {len(errors) + len(results)} {progress.unit} failed, the first with "
-            f"{one_line(errors[0])}; the others are kept. {again}"
-        ) from errors[0]
+        raise some_failed(errors, len(errors) + len(results), progress.unit, again)
     return results
+
+
+def some_failed(errors: Sequence[BaseException], of: int, units: str, again: str) -> RunFailed:
+    """The end of a run of which some units failed: how many, why the first of them did, and how to go on."""
+    failure = RunFailed(
+        f"{len(errors)} of {of} {units} failed, the first with {one_line(errors[0])}; the others are kept. {again}"
+    )
+    failure.__cause__ = errors[0]
+    return failure
 
 
 def too_many_failures(summary: RunCounts, allowed: float) -> None:

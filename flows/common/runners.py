@@ -15,9 +15,9 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.common.crew import Crew, Stopped
-from flows.common.outcome import USER_ERRORS, RunFailed
+from flows.common.outcome import USER_ERRORS, RunFailed, some_failed
 from flows.common.progress import RunProgress
-from flows.common.reporting import publish
+from flows.common.reporting import one_line, publish
 from flows.forms.runners import Runner
 from tasks.process.retries import persistently
 from tasks.process.units import LOG, Unit
@@ -64,11 +64,6 @@ class Ledger(Generic[I, R]):
         log.warning("%s %s failed: %s", self.unit.noun, label, one_line(error))
 
 
-def one_line(error: BaseException) -> str:
-    """An error on one line, with its class."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
 def carry_out(
     unit: Unit[J, I, R], job: J, items: Sequence[I], runner: Runner, progress: RunProgress, again: str
 ) -> list[R]:
@@ -94,11 +89,7 @@ def carry_out(
             raise
     if ledger.errors:
         _name_failures(ledger)
-        first = next(iter(ledger.errors.values()))
-        raise RunFailed(
-            f"{len(ledger.errors)} of {len(items)} {progress.unit} failed, the first with {one_line(first)}; "
-            f"the others are kept. {again}"
-        ) from first
+        raise some_failed(list(ledger.errors.values()), len(items), progress.unit, again)
     return [ledger.done[unit.label(item)] for item in items]
 
 

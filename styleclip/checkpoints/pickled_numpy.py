@@ -6,7 +6,6 @@ import pickle
 import struct
 from typing import Any
 
-ARRAY = "numpy.ndarray"
 CODES = {
     "b1": "?",
     "i1": "b",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from tasks.edit.batch import Batch, EditedPart
 from tasks.edit.compile import compile_edits
 from tasks.edit.rows import curve_frame, edit_rows
 from tasks.edit.writing import picture_writer
-from tasks.inputs.images_or_codes import read_inputs
+from tasks.inputs.images_or_codes import take_in
 from tasks.jobs import EditJob
 from tasks.process.labels import Labels, mark_rows
 from tasks.process.limits import device_limit
@@ -187,12 +187,7 @@ def edit_shard(
     watch = Stopwatch(models.device)
     ids = [image.id for image in planned.images]
     with watch.time("decode"):
-        kept = [position for position in range(len(ids)) if position not in (lost or {})]
-        inputs = read_inputs(job.images, job.align, [files[each] for each in kept], models)
-        decoded = inputs.among(kept, lost or {})
-    images = [
-        replace(image, hash=digest) for image, digest in zip(planned.images, decoded.hashes, strict=True)
-    ]
+        images, decoded = take_in(job, planned.images, files, models, lost)
     sizes = Sizes(job.batch, len(edits), pass_size(models.generator))
     failures = dict(decoded.failures)
     batches: list[Batch] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,9 @@ from storage.plan import PlannedImage, path_of
 from storage.plan_table import with_faces
 from styleclip.bundles.load import Bundle
 from styleclip.errors import AlignmentError, BundleError, EditError
-from tasks.inputs.align import Align, faces_in, landmarks_for
+from tasks.inputs.align import faces_in, landmarks_for
 from tasks.inputs.decode import Decoded, decode, short_hash
+from tasks.jobs import Align, FolderJob
 
 NO_CODE = Failure("NoCode", "its inversion failed, so there is no code to edit")
 HASHERS = 8
@@ -139,3 +141,23 @@ def read_inputs(uri: str, align: Align, images: Sequence[PlannedImage], models: 
     faces = faces_in(align, images, models)
     versions = [image.version for image in images]
     return decode([image.path for image in images], models.image_size, faces, versions)
+
+
+def take_in(
+    job: FolderJob,
+    images: Sequence[PlannedImage],
+    files: Sequence[PlannedImage],
+    models: Bundle,
+    lost: Mapping[int, Failure] | None,
+) -> tuple[list[PlannedImage], Decoded]:
+    """A shard's images with the hashes of their content, and what is in them.
+
+    files: the images as they are known now (`storage.known.by_content`); lost: those, by position, that are not to be
+    touched, and why.
+    """
+    lost = lost or {}
+    kept = [position for position in range(len(images)) if position not in lost]
+    found = read_inputs(job.images, job.align, [files[position] for position in kept], models)
+    decoded = found.among(kept, lost)
+    hashed = [replace(image, hash=digest) for image, digest in zip(images, decoded.hashes, strict=True)]
+    return hashed, decoded

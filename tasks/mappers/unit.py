@@ -14,7 +14,7 @@ from tasks.jobs import MapperAttribute, MapperJob
 from tasks.mappers.train import Trained, train
 from tasks.process.limits import device_limit
 from tasks.process.models import bundle
-from tasks.process.plans import package_version
+from tasks.process.plans import sees
 from tasks.process.units import LOG, Sight, Unit
 
 
@@ -45,7 +45,7 @@ def look(job: MapperJob) -> Sight:
     models = bundle(job.bundle, job.device)
     there = uris.exists(uris.join(job.output, "training.json"))
     where = "this run" if there else f"no run in {job.output}"
-    return Sight(package_version(), tuple(sorted(models.fingerprint.items())), where)
+    return sees(models, where)
 
 
 def none_missing(_job: MapperJob) -> list[Group]:

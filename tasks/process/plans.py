@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from storage.errors import Failure, StoreCorrupt
+from storage.errors import StoreCorrupt
 from storage.metrics import finished_shards
 from storage.plan import Generation, load_plan, shard_of
 from styleclip.bundles.load import Bundle
 from styleclip.settings import Precision
+from tasks.jobs import FolderJob
+from tasks.process.models import bundle
 from tasks.process.units import WORKER_DIED, Sight
 
 
@@ -69,19 +72,24 @@ def missing_shards(run_dir: str, flow: str) -> list[int]:
     return sorted(set(range(plan.first_shard, plan.end)) - finished_shards(run_dir, flow, plan.run_id))
 
 
-def sight_of(models: Bundle, run_dir: str) -> Sight:
-    """What this process sees of a run that has a plan: the program, the weights, the folder."""
-    plan = load_plan(run_dir)
-    where = plan.run_id if plan else f"no plan in {run_dir}"
-    return Sight(package_version(), tuple(sorted(models.fingerprint.items())), where)
+def sees(models: Bundle, output: str) -> Sight:
+    """What this process sees of a run: the program, the weights, and what identifies the run in its output."""
+    return Sight(package_version(), tuple(sorted(models.fingerprint.items())), output)
 
 
-def ids_of(run_dir: str, shard: int) -> list[str]:
+def look(job: FolderJob) -> Sight:
+    """Load the models, and look at the output of a run that has a plan."""
+    models, plan = bundle(job.bundle, job.device), load_plan(job.output)
+    return sees(models, plan.run_id if plan else f"no plan in {job.output}")
+
+
+def shard_ids(job: FolderJob, shard: int) -> list[str]:
     """The images of a shard."""
-    return [image.id for image in shard_of(run_dir, shard).images]
+    return [image.id for image in shard_of(job.output, shard).images]
 
 
-def all_but(run_dir: str, shard: int, position: int) -> dict[int, Failure]:
-    """All other images of a shard, as lost ones: to find out which of them kills its process."""
-    others = set(range(len(ids_of(run_dir, shard)))) - {position}
-    return dict.fromkeys(others, WORKER_DIED)
+def try_image(work: Callable[..., object], job: FolderJob, shard: int, position: int) -> None:
+    """All the `work` on one image of a shard, the others being lost, and without the commit: to find out whether it
+    kills its process."""
+    others = set(range(len(shard_ids(job, shard)))) - {position}
+    work(job, shard, dict.fromkeys(others, WORKER_DIED), commit=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -70,12 +70,7 @@ def demo(
         images=folder, output=output, edits=edits, precompute_images=precompute_images, device=device
     )
 
-    def load() -> Any:
-        from flows.demo import demo as flow
-
-        return flow
-
-    summary: DemoSummary = run_flow(runtime, load, params)
+    summary: DemoSummary = run_flow("flows.demo:demo", params, runtime)
     report(voice, summary.edit)
     agreement = summary.agreement
     voice.say(

@@ -84,7 +84,6 @@ def edit(
 
         read_edits(file)
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     words = ", ".join(f'"{each or mapper}"' for each in words_of) or f"the edits of {file}"
     voice.say(
@@ -92,12 +91,7 @@ def edit(
         f"{params.output}"
     )
 
-    def load() -> Any:
-        from flows.edit import edit as flow
-
-        return flow
-
-    summary: EditSummary = run_flow(Runtime(), load, params)
+    summary: EditSummary = run_flow("flows.edit:edit", params)
     report(voice, summary)
     voice.finish(summary)
 

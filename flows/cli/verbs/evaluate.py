@@ -73,50 +73,32 @@ def evaluate(
 
 def _score(voice: Voice, params: EvaluateParams) -> None:
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     voice.say(
         f"Score {len(params.edits)} edits on {params.images} held-out avatars; results go to {params.output}"
     )
 
-    def load() -> Any:
-        from flows.evaluate import evaluate as flow
-
-        return flow
-
-    scores: Scores = run_flow(Runtime(), load, params)
+    scores: Scores = run_flow("flows.evaluate:evaluate", params)
     _show_edits(voice, scores)
     voice.finish({**asdict(scores), "table": [row.to_row() for row in scores.table]})
 
 
 def _compare(voice: Voice, params: CompareParams) -> None:
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     voice.say(f"Compare methods at matched strength on {params.images} images; results go to {params.output}")
 
-    def load() -> Any:
-        from flows.compare import compare as flow
-
-        return flow
-
-    comparison: Comparison = run_flow(Runtime(), load, params)
+    comparison: Comparison = run_flow("flows.compare:compare", params)
     _show_methods(voice, comparison)
     voice.finish(comparison)
 
 
 def _costs(voice: Voice, params: CostsParams) -> None:
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     voice.say(f"Measure what each method costs with bundle '{params.bundle}'; results go to {params.output}")
 
-    def load() -> Any:
-        from flows.costs import costs as flow
-
-        return flow
-
-    costs: Costs = run_flow(Runtime(), load, params)
+    costs: Costs = run_flow("flows.costs:costs", params)
     _show_costs(voice, costs)
     voice.finish(costs)
 

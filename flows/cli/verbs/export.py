@@ -40,16 +40,10 @@ def export(as_json: Json = False, **asked: Any) -> None:
     Accept.parse(job.accept)
     shares(job.split)
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     voice.say(f"Export the pairs of {job.run} as {job.to} into {job.output}")
 
-    def load() -> Any:
-        from flows.export import export as flow
-
-        return flow
-
-    summary: ExportSummary = run_flow(Runtime(), load, job)
+    summary: ExportSummary = run_flow("flows.export:export", job)
     splits = ", ".join(f"{name} {count}" for name, count in summary.splits.items())
     voice.say(
         f"Done: {summary.accepted} of {summary.rows} rows were accepted ({splits}), in {summary.packs} packs."

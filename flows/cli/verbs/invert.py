@@ -35,18 +35,12 @@ def invert(as_json: Json = False, **asked: Any) -> None:
     params = made(InvertParams, asked)
     check_folder(params.images)
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     voice.say(
         f"Latent codes of the images in {params.images} with the encoder of '{params.bundle}', into {params.output}"
     )
 
-    def load() -> Any:
-        from flows.invert import invert as flow
-
-        return flow
-
-    summary: InvertSummary = run_flow(Runtime(), load, params)
+    summary: InvertSummary = run_flow("flows.invert:invert", params)
     voice.say(f"Done: {summary.ok} images, {summary.failed} failed.")
     if summary.misfit:
         voice.say(f"{summary.misfit}.")

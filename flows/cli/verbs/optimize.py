@@ -64,7 +64,6 @@ def optimize(
     params = made(EditParams, asked, images=images, edits=edits)
     check_folder(images)
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     words = ", ".join(f'"{each}"' for each in target)
     voice.say(
@@ -72,12 +71,7 @@ def optimize(
         f"{params.output}"
     )
 
-    def load() -> Any:
-        from flows.edit import edit as flow
-
-        return flow
-
-    summary: EditSummary = run_flow(Runtime(), load, params)
+    summary: EditSummary = run_flow("flows.edit:edit", params)
     report(voice, summary)
     voice.say(f"Curves:  {summary.run}/curves    python: storage.curves.read_curves('{summary.run}')")
     voice.finish(summary)
@@ -90,17 +84,11 @@ def _free(targets: list[str], edit: Mapping[str, Any], asked: Mapping[str, Any],
         raise CallError(f"--{option} means nothing with --free: there is no source image")
     params = made(FreeParams, asked, targets=targets)
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     words = ", ".join(f'"{each}"' for each in targets)
     voice.say(f"Draw {words} from the mean latent of '{params.bundle}'; results go to {params.output}")
 
-    def load() -> Any:
-        from flows.free_generation import free_generation as flow
-
-        return flow
-
-    summary: FreeSummary = run_flow(Runtime(), load, params)
+    summary: FreeSummary = run_flow("flows.free_generation:free_generation", params)
     for picture in summary.images:
         voice.say(f"Image:   {picture}")
     voice.say(f"Codes:   {summary.latents}")

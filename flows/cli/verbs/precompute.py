@@ -39,18 +39,12 @@ def precompute(
     params = made(PrecomputeParams, asked, first=first, last=last)
     output, bundle = params.output, params.bundle
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     voice.say(
         f"Directions of every style channel of '{bundle}': {params.images} images per channel, into {output}"
     )
 
-    def load() -> Any:
-        from flows.precompute import precompute as flow
-
-        return flow
-
-    summary: PrecomputeSummary = run_flow(Runtime(), load, params)
+    summary: PrecomputeSummary = run_flow("flows.precompute:precompute", params)
     voice.say(
         f"Done: {summary.channels} channels in {summary.blocks} blocks "
         f"({summary.blocks_done_before} were there before); median reliability {summary.reliability:.2f}."

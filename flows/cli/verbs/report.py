@@ -33,9 +33,8 @@ def report(
     check_folder(run, "results")
     runtime = Runtime()
     from flows.report import ReportParams
-    from flows.report import report as flow
 
-    summary: Written = run_flow(runtime, lambda: flow, ReportParams(run=run))
+    summary: Written = run_flow("flows.report:report", ReportParams(run=run), runtime)
     voice.say(
         f"Report: {summary.file} ({summary.bytes / 1e6:.1f} MB, {summary.rows:,} rows, {summary.pictures} pictures)"
     )

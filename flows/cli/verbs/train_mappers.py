@@ -37,16 +37,10 @@ def train_mappers(target: Targets = None, as_json: Json = False, **asked: Any) -
     )
     output = params.output
     from flows.cli.running import run_flow
-    from flows.cli.runtime import Runtime
 
     voice.say(f"Train mappers of bundle '{params.bundle}' for {params.steps} steps; results go to {output}")
 
-    def load() -> Any:
-        from flows.train_mappers import train_mappers as flow
-
-        return flow
-
-    summary: TrainSummary = run_flow(Runtime(), load, params)
+    summary: TrainSummary = run_flow("flows.train_mappers:train_mappers", params)
     voice.table(
         "Mappers",
         ["attribute", "steps", "held-out loss", "minutes", "at once"],

@@ -40,11 +40,12 @@ def verify(
     check_folder(run, "results")
     runtime = Runtime()
     from flows.verify import VerifyParams
-    from flows.verify import verify as flow
 
     voice.say(f"Verify {run}" + (", and do again what is damaged" if repair else ""))
     try:
-        summary: VerifySummary = run_flow(runtime, lambda: flow, VerifyParams(run=run, repair=repair))
+        summary: VerifySummary = run_flow(
+            "flows.verify:verify", VerifyParams(run=run, repair=repair), runtime
+        )
     except Failed as error:
         damaged = error.summary.get("damaged", [])
         for damage in damaged[:SHOWN]:
